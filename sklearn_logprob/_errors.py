@@ -1,0 +1,98 @@
+"""Errors and warnings. A wrong parameter is a plain ValueError or TypeError; what goes
+wrong with a prompt or a model is one of these:
+
+    LogprobError
+     ├─ PromptError (ValueError)         a template that does not fit the data
+     │   └─ PromptTooLongError           a prompt longer than the model's context
+     └─ BackendError                     the model could not answer
+         ├─ MissingKeyError              no key in the environment
+         ├─ UnsupportedRequestError      this backend cannot do that
+         └─ LogprobsUnavailableError     it answered, without log-probabilities
+
+    UserWarning
+     ├─ LowLabelMassWarning              the labels hold little of the probability
+     ├─ UnnamedLabelsWarning             label text would be bare numbers
+     └─ SingleClassWarning               y holds one class only
+"""
+
+__all__ = [
+    "BackendError",
+    "LogprobError",
+    "LogprobsUnavailableError",
+    "LowLabelMassWarning",
+    "MissingKeyError",
+    "PromptError",
+    "PromptTooLongError",
+    "SingleClassWarning",
+    "UnnamedLabelsWarning",
+    "UnsupportedRequestError",
+]
+
+
+class LogprobError(Exception):
+    """Base of every error that a prompt or a model causes."""
+
+
+class PromptError(LogprobError, ValueError):
+    """The prompt template does not fit the data."""
+
+
+class PromptTooLongError(PromptError):
+    """A prompt is longer than the model's context.
+
+    Parameters
+    ----------
+    message : str
+        What to tell the user, with ``{row}`` where the row is named.
+    index : int
+        Which request it was; `collect` turns it into the row of X.
+    """
+
+    def __init__(self, message: str, index: int) -> None:
+        super().__init__(message.replace("{row}", f"request {index}"))
+        self.template = message
+        self.index = index
+
+    def for_row(self, row: int) -> "PromptTooLongError":
+        """Name the row of X in place of the request.
+
+        Parameters
+        ----------
+        row : int
+            Position of the row in X.
+
+        Returns
+        -------
+        error : PromptTooLongError
+            The same error, told in terms of X.
+        """
+        error = PromptTooLongError(self.template.replace("{row}", f"row {row} of X"), row)
+        return error
+
+
+class BackendError(LogprobError):
+    """The model could not be reached or did not answer."""
+
+
+class MissingKeyError(BackendError):
+    """No key in the environment variable that should hold it."""
+
+
+class UnsupportedRequestError(BackendError):
+    """The backend cannot do what the request asks for."""
+
+
+class LogprobsUnavailableError(BackendError):
+    """The model answered, but without log-probabilities."""
+
+
+class LowLabelMassWarning(UserWarning):
+    """The labels hold little of the model's probability: the prompt is wrong."""
+
+
+class UnnamedLabelsWarning(UserWarning):
+    """The label text would be bare numbers that nobody named."""
+
+
+class SingleClassWarning(UserWarning):
+    """Only one class was seen in y, so little could be learnt."""
