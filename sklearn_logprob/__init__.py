@@ -1,4 +1,92 @@
 """Any language model as a calibrated, tunable scikit-learn classifier."""
 
-from sklearn_logprob._errors import *  # noqa: F403
-from sklearn_logprob._types import *  # noqa: F403
+from importlib import import_module as _import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING
+from typing import Any as _Any
+
+from sklearn_logprob._errors import (
+    BackendError,
+    LogprobError,
+    LogprobsUnavailableError,
+    LowLabelMassWarning,
+    MissingKeyError,
+    PromptError,
+    PromptTooLongError,
+    SingleClassWarning,
+    UnnamedLabelsWarning,
+    UnsupportedRequestError,
+)
+from sklearn_logprob._types import (
+    Answer,
+    Backend,
+    Request,
+    TokenLogprobs,
+    TokenUsage,
+    Usage,
+)
+from sklearn_logprob.backends.fake import FakeBackend
+from sklearn_logprob.backends.llama_cpp import LlamaCppBackend
+from sklearn_logprob.cache import Cache
+from sklearn_logprob.calibration import (
+    AffineCalibration,
+    BatchCalibration,
+    IsotonicCalibration,
+    NoCalibration,
+    SigmoidCalibration,
+    calibrated_proba,
+    cross_val_proba,
+    make_calibrator,
+)
+from sklearn_logprob.classifier import LogprobClassifier
+from sklearn_logprob.prompts import PromptTemplate
+from sklearn_logprob.thresholds import BestMetric, FixedThreshold
+from sklearn_logprob.verbalizers import Verbalizer
+
+if TYPE_CHECKING:
+    from sklearn_logprob.backends.openai import OpenAIBackend
+
+__all__ = [
+    "AffineCalibration",
+    "Answer",
+    "Backend",
+    "BackendError",
+    "BatchCalibration",
+    "BestMetric",
+    "Cache",
+    "FakeBackend",
+    "FixedThreshold",
+    "IsotonicCalibration",
+    "LlamaCppBackend",
+    "LogprobClassifier",
+    "LogprobError",
+    "LogprobsUnavailableError",
+    "LowLabelMassWarning",
+    "MissingKeyError",
+    "NoCalibration",
+    "OpenAIBackend",
+    "PromptError",
+    "PromptTemplate",
+    "PromptTooLongError",
+    "Request",
+    "SigmoidCalibration",
+    "SingleClassWarning",
+    "TokenLogprobs",
+    "TokenUsage",
+    "UnnamedLabelsWarning",
+    "UnsupportedRequestError",
+    "Usage",
+    "Verbalizer",
+    "calibrated_proba",
+    "cross_val_proba",
+    "make_calibrator",
+]
+
+__version__ = _version("sklearn-logprob")
+
+
+def __getattr__(name: str) -> _Any:
+    """Import the OpenAI backend on first use: its SDK takes about a second."""
+    if name == "OpenAIBackend":
+        return _import_module("sklearn_logprob.backends.openai").OpenAIBackend
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,67 @@
+"""Where answers come from: one file a wire format.
+
+A backend is named by a string, ``"openai:gpt-4.1-mini"``, or given as an object, whose
+parameters a grid search can reach (``clf__backend__model``).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, cast
+
+from sklearn_logprob._types import Backend
+
+__all__ = ["BACKENDS", "make_backend"]
+
+BACKENDS = {
+    "fake": ("fake", "FakeBackend", None),
+    "llama-cpp": ("llama_cpp", "LlamaCppBackend", "model_path"),
+    "openai": ("openai", "OpenAIBackend", "model"),
+}
+"""Name → module, class, and the parameter that the text after the colon sets."""
+
+
+def make_backend(backend: Any) -> Backend:
+    """Turn the estimator's parameter into a backend.
+
+    Parameters
+    ----------
+    backend : str or Backend
+        ``"name"``, ``"name:model"`` or an object.
+
+    Returns
+    -------
+    backend : Backend
+        A new object for a name; the object itself otherwise.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    TypeError
+        For an object that is no backend.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends import make_backend
+    >>> make_backend("openai:gpt-5.1")
+    OpenAIBackend(model='gpt-5.1')
+    """
+    if isinstance(backend, str):
+        name, _, model = backend.partition(":")
+        if name in BACKENDS and (not model or BACKENDS[name][2]):
+            module, class_name, parameter = BACKENDS[name]
+            cls = getattr(import_module(f"{__name__}.{module}"), class_name)
+            return cast(Backend, cls(**{parameter: model} if model else {}))
+        raise ValueError(
+            "The 'backend' parameter of LogprobClassifier must be 'llama-cpp', "
+            "'llama-cpp:PATH.gguf', 'openai:MODEL', 'fake' or a backend object. "
+            f"Got {backend!r} instead."
+        )
+    if not callable(getattr(backend, "answer", None)):
+        raise TypeError(
+            "The 'backend' parameter of LogprobClassifier must be a name such as "
+            "'openai:gpt-4.1-mini' or a backend object with an answer method, such as "
+            f"OpenAIBackend('gpt-4.1-mini'). Got {backend!r} instead."
+        )
+    return cast(Backend, backend)

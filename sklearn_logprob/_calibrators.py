@@ -1,0 +1,255 @@
+"""The simple calibrators: none, batch calibration, and one curve for each class."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, log_softmax, logsumexp, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_logprob._types import Floats
+
+__all__ = [
+    "BatchCalibration",
+    "IsotonicCalibration",
+    "NoCalibration",
+    "SigmoidCalibration",
+]
+
+Codes = NDArray[np.integer[Any]]
+Self = TypeVar("Self", bound="Calibrator")
+
+TINY = float(np.finfo(np.float64).tiny)  # keeps logarithms finite; changes no row sum
+
+
+class Calibrator(ClassifierMixin, BaseEstimator):
+    """What all calibrators share; each adds ``_fit(s, y)`` and ``_proba(s)``."""
+
+    def fit(self: Self, S: ArrayLike, y: ArrayLike | None = None) -> Self:
+        """Learn the map from label log scores to probabilities.
+
+        Parameters
+        ----------
+        S : array-like of shape (n_samples, n_classes)
+            Label log scores (natural log), finite.
+        y : array-like of shape (n_samples,), default=None
+            Class codes, 0 to n_classes - 1; some classes may be absent.
+
+        Returns
+        -------
+        self : object
+            The fitted calibrator.
+
+        Raises
+        ------
+        ValueError
+            If S is not finite, or y holds anything but codes of its columns.
+        """
+        checked = validate_data(self, S, y, dtype=np.float64)
+        scores, codes = (checked, None) if y is None else checked
+        K = scores.shape[1]
+        if codes is not None:
+            if not np.isin(codes, np.arange(K)).all():
+                raise ValueError(
+                    f"y must hold integer codes from 0 to {K - 1}, one for each column "
+                    f"of S. Got {np.unique(codes)[:10]} instead."
+                )
+            codes = codes.astype(np.intp)
+        self.classes_ = np.arange(K)
+        self._fit(log_softmax(scores, axis=1), codes)
+        return self
+
+    def predict_proba(self, S: ArrayLike) -> Floats:
+        """Give the calibrated probability of each class.
+
+        Parameters
+        ----------
+        S : array-like of shape (n_samples, n_classes)
+            Label log scores (natural log), finite.
+
+        Returns
+        -------
+        P : ndarray of shape (n_samples, n_classes)
+            Positive, and each row sums to 1.
+        """
+        check_is_fitted(self)
+        S = validate_data(self, S, dtype=np.float64, reset=False)
+        P: Floats = np.maximum(self._proba(log_softmax(S, axis=1)), TINY)
+        return P
+
+    def predict(self, S: ArrayLike) -> Codes:
+        """Give the code of the most probable class.
+
+        Parameters
+        ----------
+        S : array-like of shape (n_samples, n_classes)
+            Label log scores (natural log), finite.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples,)
+            Class codes.
+        """
+        codes: Codes = self.predict_proba(S).argmax(axis=1)
+        return codes
+
+    def _fit(self, s: Floats, y: Any) -> None:
+        raise NotImplementedError
+
+    def _proba(self, s: Floats) -> Floats:
+        raise NotImplementedError
+
+
+class LabelFreeCalibrator(Calibrator):
+    """A calibrator that can also be fitted without labels."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        return tags
+
+
+class NoCalibration(LabelFreeCalibrator):
+    """The model's own probabilities, normalised over the labels.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.calibration import NoCalibration
+    >>> NoCalibration().fit([[-1.0, -1.0]]).predict_proba([[-3.0, -3.0]])
+    array([[0.5, 0.5]])
+    """
+
+    def _fit(self, s: Floats, y: Any) -> None:
+        pass
+
+    def _proba(self, s: Floats) -> Floats:
+        return softmax(s, axis=1)  # type: ignore[no-any-return]
+
+
+class BatchCalibration(LabelFreeCalibrator):
+    """Subtract the mean log score of each class; needs no labels.
+
+    It assumes classes that are about equally frequent.
+
+    Attributes
+    ----------
+    center_ : ndarray of shape (n_classes,)
+        Mean normalised log score of each class over the rows of fit.
+
+    References
+    ----------
+    Zhou et al., "Batch Calibration: Rethinking Calibration for In-Context Learning and
+    Prompt Engineering", ICLR 2024, arXiv:2309.17249.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_logprob.calibration import BatchCalibration
+    >>> S = np.log([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4]])
+    >>> BatchCalibration().fit(S).predict(S)
+    array([0, 0, 1])
+    """
+
+    def _fit(self, s: Floats, y: Any) -> None:
+        self.center_ = s.mean(axis=0)
+
+    def _proba(self, s: Floats) -> Floats:
+        return softmax(s - self.center_, axis=1)  # type: ignore[no-any-return]
+
+
+class SigmoidCalibration(Calibrator):
+    """Platt scaling: a logistic curve per class, rows then made to sum to 1.
+
+    Its input is the log-odds of the class. Targets are smoothed as in the reference, so
+    that separable or absent classes do no harm. Two classes share one curve.
+
+    Attributes
+    ----------
+    slope_, intercept_ : ndarray of shape (n_classes,)
+        The curves: log-odds of class k become ``slope_[k] * log_odds + intercept_[k]``.
+
+    References
+    ----------
+    Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_logprob.calibration import SigmoidCalibration
+    >>> S = np.log([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
+    >>> SigmoidCalibration().fit(S, [0, 0, 1, 1]).predict(S)
+    array([0, 0, 1, 1])
+    """
+
+    def _fit(self, s: Floats, y: Any) -> None:
+        lines = [_platt(z, y == k) for k, z in enumerate(_log_odds(s).T)]
+        self.slope_, self.intercept_ = np.array(lines).T
+
+    def _proba(self, s: Floats) -> Floats:
+        P = expit(_log_odds(s) * self.slope_ + self.intercept_)
+        return P / P.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+
+def _log_odds(s: Floats) -> Floats:
+    """Log-odds of each class, exact also where its probability rounds to 1."""
+    rest = [logsumexp(np.delete(s, k, axis=1), axis=1) for k in range(s.shape[1])]
+    odds: Floats = s - np.transpose(rest)
+    return odds
+
+
+def _platt(z: Floats, is_class: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and intercept of the logistic curve through smoothed targets."""
+    n, n_class = len(z), is_class.sum()
+    target = np.where(is_class, (n_class + 1) / (n_class + 2), 1 / (n - n_class + 2))
+    mean, spread = z.mean(), z.std() or 1.0
+    curve = LogisticRegression(C=1e10, tol=1e-6, max_iter=1000).fit(
+        np.tile((z - mean) / spread, 2)[:, None],
+        np.repeat([1, 0], n),
+        sample_weight=np.concatenate([target, 1 - target]),
+    )
+    slope = curve.coef_[0, 0] / spread
+    return slope, curve.intercept_[0] - slope * mean
+
+
+class IsotonicCalibration(Calibrator):
+    """A monotone step curve per class, rows then made to sum to 1.
+
+    It needs many labels: under about 1000 the other calibrators do better. The curves
+    are kept within 0.001 and 0.999.
+
+    Attributes
+    ----------
+    curves_ : list of IsotonicRegression
+        One for each class, from its normalised probability.
+
+    References
+    ----------
+    Zadrozny and Elkan, "Transforming Classifier Scores into Accurate Multiclass
+    Probability Estimates", KDD 2002.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_logprob.calibration import IsotonicCalibration
+    >>> S = np.log([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
+    >>> IsotonicCalibration().fit(S, [0, 1, 0, 1]).predict_proba(S)[:, 0]
+    array([0.999, 0.5  , 0.5  , 0.001])
+    """
+
+    def _fit(self, s: Floats, y: Any) -> None:
+        self.curves_ = [
+            IsotonicRegression(y_min=1e-3, y_max=1 - 1e-3, out_of_bounds="clip").fit(
+                p, y == k
+            )
+            for k, p in enumerate(np.exp(s).T)
+        ]
+
+    def _proba(self, s: Floats) -> Floats:
+        columns = zip(self.curves_, np.exp(s).T, strict=True)
+        P = np.column_stack([curve.predict(p) for curve, p in columns])
+        return P / P.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]

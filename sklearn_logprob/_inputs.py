@@ -1,0 +1,271 @@
+"""X as rows of text: texts or a table in, with scikit-learn's checks."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+__all__ = ["Rows", "cell_text", "forget_rows", "read_rows"]
+
+# What str() makes of the values that stand for "nothing here", whatever library they
+# come from: None, float and Decimal NaN, NaT, pandas.NA, and infinities.
+_NO_VALUE = {
+    "None",
+    "nan",
+    "NaN",
+    "NaT",
+    "<NA>",
+    "inf",
+    "-inf",
+    "Infinity",
+    "-Infinity",
+}
+
+_NUMBER = (Real, Decimal, np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of X as text, ready to fill a template.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        Names of the fields; ``("text",)`` where X is a list of texts.
+    values : list of tuple of str
+        One value per column for each row.
+    aliases : tuple of str, default=()
+        Other names of the only column, such as the name of a Series.
+
+    Examples
+    --------
+    >>> from sklearn_logprob._inputs import Rows
+    >>> rows = Rows(("text",), [("fine",), ("dull",)], aliases=("review",))
+    >>> len(rows), rows.positions
+    (2, {'text': 0, 'review': 0})
+    """
+
+    columns: tuple[str, ...]
+    values: list[tuple[str, ...]]
+    aliases: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def positions(self) -> dict[str, int]:
+        """Every name that a template may use, with the column it stands for."""
+        names = {name: position for position, name in enumerate(self.columns)}
+        if len(self.columns) == 1:
+            names |= dict.fromkeys(("text", *self.aliases), 0)
+        return names
+
+    def __str__(self) -> str:
+        if self.columns != ("text",):
+            return f"X has the columns: {', '.join(self.columns)}"
+        names = " or ".join(f"{{{name}}}" for name in self.positions)
+        return f"X is a list of texts, whose only field is {names}"
+
+
+def read_rows(X: Any, estimator: Any, *, reset: bool) -> Rows:
+    """Read X, checking it as scikit-learn does.
+
+    Tables set or are held against ``n_features_in_`` and ``feature_names_in_``. Texts
+    set neither; the name of a Series seen in `fit` is remembered, so that a template
+    written for it also serves a plain list.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples,) or (n_samples, n_features)
+        Texts (list, array or Series of str), or a table (2-D array, DataFrame of
+        pandas or polars, list of lists) of texts and numbers.
+    estimator : estimator
+        Keeps what X looked like in `fit`, and is named in messages.
+    reset : bool
+        True in `fit`. False holds X against what `fit` saw; an estimator that saw no
+        X takes it as it comes, and is left unchanged.
+
+    Returns
+    -------
+    rows : Rows
+        The values as text.
+
+    Raises
+    ------
+    ValueError
+        If X is empty, has missing values or the wrong shape, or is not of the kind or
+        the columns that `fit` saw.
+    TypeError
+        If X is sparse, or a cell holds something other than a text or a number.
+
+    Examples
+    --------
+    >>> from sklearn.base import BaseEstimator
+    >>> from sklearn_logprob._inputs import read_rows
+    >>> read_rows([["fine", 3], ["dull", 5]], BaseEstimator(), reset=True)
+    Rows(columns=('x0', 'x1'), values=[('fine', '3'), ('dull', '5')], aliases=())
+    """
+    if isinstance(X, (str, bytes)):
+        raise ValueError("X must be a list of texts, not one text. Wrap it: [X].")
+    fitted = vars(estimator)
+    if reset:
+        forget_rows(estimator)
+    elif "n_features_in_" not in fitted and "_text_aliases" not in fitted:
+        estimator, reset = copy(estimator), True
+        fitted = vars(estimator)
+    owner = type(estimator).__name__
+    texts = _flat_values(X)
+    if texts is None:
+        if "_text_aliases" in fitted:
+            raise ValueError(
+                f"X is a table, but {owner} was fitted on texts. Pass the column of "
+                "texts, or fit on the table."
+            )
+        return _read_table(X, estimator, reset=reset)
+    if "n_features_in_" in fitted:
+        raise ValueError(
+            f"X holds texts, but {owner} was fitted on a table with "
+            f"{estimator.n_features_in_} column(s). Pass a table with these columns, "
+            "or fit on texts."
+        )
+    rows: list[tuple[str, ...]] = [
+        (_checked_text(value, row),) for row, value in enumerate(texts)
+    ]
+    if reset:
+        name = getattr(X, "name", None)
+        named = isinstance(name, str) and name not in ("", "text")
+        estimator._text_aliases = (name,) if named else ()
+    return Rows(("text",), rows, estimator._text_aliases)
+
+
+def forget_rows(estimator: Any) -> None:
+    """Remove what an earlier `fit` learnt about X, before a `fit` that sees no X.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The estimator that was given to `read_rows`.
+
+    Examples
+    --------
+    >>> from sklearn.base import BaseEstimator
+    >>> from sklearn_logprob._inputs import forget_rows, read_rows
+    >>> estimator = BaseEstimator()
+    >>> rows = read_rows([["fine", 3]], estimator, reset=True)
+    >>> forget_rows(estimator)
+    >>> hasattr(estimator, "n_features_in_")
+    False
+    """
+    for name in ("n_features_in_", "feature_names_in_", "_text_aliases"):
+        vars(estimator).pop(name, None)
+
+
+def cell_text(value: object, place: str) -> str:
+    """Give the text of one value of a table.
+
+    Parameters
+    ----------
+    value : str or number
+        Numbers read as Python prints them: ``3``, ``0.5``, ``True``.
+    place : str
+        Where the value is, to begin the error message.
+
+    Returns
+    -------
+    text : str
+        The value as text.
+
+    Raises
+    ------
+    ValueError
+        If the value is None, NaN or infinite.
+    TypeError
+        If the value is neither a text nor a number.
+
+    Examples
+    --------
+    >>> from sklearn_logprob._inputs import cell_text
+    >>> cell_text(0.5, "Row 0, column 'x0' of X")
+    '0.5'
+    """
+    text = str(value)
+    if isinstance(value, str):
+        return text
+    if text in _NO_VALUE:
+        raise ValueError(
+            f"{place} is {text}: None, NaN and inf cannot be put into a prompt. Drop "
+            "such rows or replace these values, e.g. with ''."
+        )
+    if not isinstance(value, _NUMBER):
+        raise TypeError(
+            f"{place} is of type {type(value).__name__}: the argument must be a "
+            "string or a number. Convert it, e.g. with str()."
+        )
+    return text
+
+
+def _flat_values(X: Any) -> list[Any] | None:
+    """Give the values of a 1-D X; None where scikit-learn is to judge X."""
+    if isinstance(X, (list, tuple)):
+        flat = not X or not isinstance(X[0], (list, tuple, np.ndarray))
+    else:
+        flat = len(getattr(X, "shape", ())) == 1
+    if not flat:
+        return None
+    values = list(X)
+    if not values:
+        raise ValueError("X is empty: 0 samples, while at least 1 is required.")
+    numbers = all(
+        isinstance(value, _NUMBER) and str(value) != "nan" for value in values
+    )
+    return None if numbers else values
+
+
+def _checked_text(value: object, row: int) -> str:
+    if isinstance(value, str):
+        return str(value)  # numpy's str_ becomes a plain str
+    text = str(value)
+    shown = isinstance(value, _NUMBER) or text in _NO_VALUE
+    raise ValueError(
+        f"X must hold texts: row {row} is "
+        f"{text if shown else 'of type ' + type(value).__name__}. "
+        "Drop such rows or replace them, e.g. with ''."
+    )
+
+
+def _read_table(X: Any, estimator: Any, *, reset: bool) -> Rows:
+    if isinstance(X, (list, tuple)):
+        X = np.array(X, dtype=object)  # else numpy turns [["a", nan]] into texts
+    # The columns of a frame may have no dtype in common, which older releases look for.
+    dtype = object if hasattr(X, "columns") else None
+    checked = validate_data(
+        estimator, X, reset=reset, dtype=dtype, ensure_all_finite=False
+    )
+    default = [f"x{position}" for position in range(checked.shape[1])]
+    columns = tuple(map(str, getattr(estimator, "feature_names_in_", default)))
+    if len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        raise ValueError(f"X has two columns named {twice!r}. Rename one of them.")
+    texts = [
+        [
+            cell_text(value, f"Row {row}, column {name!r} of X")
+            for row, value in enumerate(column)
+        ]
+        for name, column in zip(columns, _table_columns(X, checked), strict=True)
+    ]
+    return Rows(columns, list(zip(*texts, strict=True)))
+
+
+def _table_columns(X: Any, checked: Any) -> list[Any]:
+    """Give the columns, each with its own dtype: one array would make 1 into 1.0."""
+    if hasattr(X, "iter_columns"):  # polars
+        return [column.to_numpy() for column in X.iter_columns()]
+    if hasattr(X, "items"):  # pandas
+        return [column.to_numpy() for _, column in X.items()]
+    return list(checked.T)

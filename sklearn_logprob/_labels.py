@@ -1,0 +1,188 @@
+"""Which classes there are, and what each is called in front of the model.
+
+scikit-learn replaces y by integers before a base estimator sees it: in
+``CalibratedClassifierCV(ensemble=False)`` and with temperature scaling, in
+``cross_val_predict``, in voting and stacking. A classifier that took its label text from
+y would then ask the model about the words "0" and "1". So the names come from `classes`
+or the verbalizer where they are given, and integers are mapped onto them by sorted order,
+which is how scikit-learn numbered them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import assert_all_finite
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from sklearn_logprob._errors import SingleClassWarning, UnnamedLabelsWarning
+
+__all__ = ["Labels", "resolve_labels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The classes of a problem.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Sorted, in the type of y: what ``predict`` returns.
+    names : list
+        What the verbalizer knows each class by, in the same order.
+    codes : ndarray of int of shape (n_samples,) or None
+        Each sample's class as a column number; None without labels.
+    """
+
+    classes: NDArray[Any]
+    names: list[Any]
+    codes: NDArray[np.intp] | None
+
+
+def resolve_labels(
+    y: ArrayLike | None,
+    classes: Sequence[Any] | None,
+    forms: Mapping[Any, Any] | None,
+) -> Labels:
+    """Find the classes, their names and the codes of y.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or None
+        Labels: strings, integers or booleans, or scikit-learn's integer codes of them.
+    classes : sequence or None
+        All classes, where they are given.
+    forms : mapping or None
+        Class to surface forms, where they are given.
+
+    Returns
+    -------
+    labels : Labels
+        Classes, names and codes.
+
+    Raises
+    ------
+    ValueError
+        If neither y nor names are given, or y holds a label that is not among them.
+    """
+    known = _known_names(classes, forms)
+    if y is None:
+        if known is None:
+            raise ValueError(
+                "LogprobClassifier requires y to be passed, but the target y is None. "
+                "Without labels, name the classes: LogprobClassifier(..., "
+                "classes=['negative', 'positive'])."
+            )
+        return Labels(known, known.tolist(), None)
+    target = _check_target(y)
+    present = np.unique(target)
+    if known is None:
+        _warn_unnamed(present)
+        labels = Labels(present, present.tolist(), np.searchsorted(present, target))
+    elif np.isin(present, known).all() and _comparable(present, known):
+        labels = Labels(known, known.tolist(), np.searchsorted(known, target))
+    elif _are_codes(present, len(known)):
+        _warn_fewer_codes(present, known)
+        labels = Labels(np.arange(len(known)), known.tolist(), target.astype(np.intp))
+    else:
+        stranger = next(v for v in present.tolist() if v not in known.tolist())
+        raise ValueError(
+            f"y holds the label {stranger!r}, which is not among the classes "
+            f"{known.tolist()}: add it to classes= and to the verbalizer."
+        )
+    if len(present) == 1:
+        _warn_single(present[0], len(labels.classes))
+    return labels
+
+
+def _known_names(
+    classes: Sequence[Any] | None, forms: Mapping[Any, Any] | None
+) -> NDArray[Any] | None:
+    given = forms if classes is None else classes
+    if given is None:
+        return None
+    names = list(given)
+    if not names or isinstance(classes, str):
+        raise ValueError(
+            "The 'classes' parameter of LogprobClassifier must be a list of labels. "
+            f"Got {classes!r} instead."
+        )
+    known: NDArray[Any] = np.unique(np.asarray(names))
+    if len(known) < len(names):
+        raise ValueError(
+            "The 'classes' parameter of LogprobClassifier must hold each label once. "
+            f"Got {names!r} instead."
+        )
+    return known
+
+
+def _check_target(y: ArrayLike) -> NDArray[Any]:
+    target: NDArray[Any] = column_or_1d(y, warn=True)
+    if target.dtype == object:
+        for row, label in enumerate(target):
+            if label is None:
+                raise ValueError(
+                    f"y holds no label in row {row}: drop unlabelled rows, or pass "
+                    "them without y."
+                )
+    assert_all_finite(target, input_name="y")
+    check_classification_targets(target)
+    return target
+
+
+def _comparable(present: NDArray[Any], known: NDArray[Any]) -> bool:
+    """Strings are equal to strings only; numpy would compare '1' with 1 otherwise."""
+    return (present.dtype.kind in "OUST") == (known.dtype.kind in "OUST")
+
+
+def _are_codes(present: NDArray[Any], n_classes: int) -> bool:
+    return present.dtype.kind in "iu" and bool(
+        (present >= 0).all() and (present < n_classes).all()
+    )
+
+
+def _warn_unnamed(present: NDArray[Any]) -> None:
+    if present.dtype.kind in "iuf":
+        example = {label: "word" for label in present.tolist()[:2]}
+        warnings.warn(
+            f"The label text would be the bare numbers {present.tolist()[:5]}, which "
+            "tell the model nothing. Name them: LogprobClassifier(..., "
+            f"verbalizer={example}). If y held words, a scikit-learn meta-estimator has "
+            "encoded it: pass classes=[...] with the words, and the numbers are mapped "
+            "back by sorted order.",
+            UnnamedLabelsWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_fewer_codes(present: NDArray[Any], known: NDArray[Any]) -> None:
+    if len(present) > 0 and int(present.max()) + 1 < len(known):
+        warnings.warn(
+            f"y holds the codes {present.tolist()} for the {len(known)} classes "
+            f"{known.tolist()}; they are mapped by sorted order. If y was encoded from "
+            "fewer classes (OneVsRestClassifier does so), the names are wrong: this "
+            "classifier needs no such wrapper, for it is multi-class by itself.",
+            UnnamedLabelsWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_single(label: Any, n_classes: int) -> None:
+    learnt = (
+        "nothing could be learnt: it will always be predicted. Pass classes=[...] with "
+        "all classes"
+        if n_classes == 1
+        else "the labels taught nothing; scores were only centred (batch calibration). "
+        "Label a few rows of the other classes"
+    )
+    warnings.warn(
+        f"y holds one class only, {str(label)!r}, so {learnt}.",
+        SingleClassWarning,
+        stacklevel=4,
+    )

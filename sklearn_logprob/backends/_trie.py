@@ -1,0 +1,85 @@
+"""Label continuations as a trie of tokens, so that a shared beginning is asked once.
+
+The probability of a label is the product of its tokens' probabilities, each given the
+prompt and the tokens before it. Labels that begin alike share those factors; and where
+one label *is* the beginning of another (``New`` and ``New York``), the shorter one means
+"it begins so and does not go on to be the longer one". The labels are then disjoint
+events, and their probabilities sum to at most one without a terminator token, which a
+completion prompt rarely has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import exp, inf, log, log1p
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["TokenTrie"]
+
+Path = tuple[int, ...]
+
+
+class TokenTrie:
+    """Token sequences of the labels, merged where they begin alike.
+
+    Parameters
+    ----------
+    sequences : sequence of tuple of int
+        Token ids of each label, none empty. Equal sequences are one event, whose
+        probability they share equally.
+
+    Attributes
+    ----------
+    inner : list of tuple of int
+        Beginnings after which a next-token distribution is needed, shortest first;
+        the first is the empty one, which the prompt itself answers.
+
+    Examples
+    --------
+    >>> trie = TokenTrie([(5,), (5, 7), (6, 7)])
+    >>> trie.inner
+    [(), (5,), (6,)]
+    """
+
+    def __init__(self, sequences: Sequence[Path]) -> None:
+        self.sequences = list(sequences)
+        beginnings = {s[:i] for s in self.sequences for i in range(len(s))}
+        self.inner = sorted(beginnings, key=lambda path: (len(path), path))
+        self._labels = set(self.sequences)
+
+    def log_probs(self, after: Mapping[Path, NDArray[np.floating]]) -> list[float]:
+        """Log-probability of each sequence as a disjoint event.
+
+        Parameters
+        ----------
+        after : mapping of tuple of int to ndarray of shape (n_vocabulary,)
+            Next-token log-probabilities (natural log) after each of `inner`.
+
+        Returns
+        -------
+        log_probs : list of float
+            In the order of the sequences; they log-sum to at most 0.
+        """
+        path_log_prob = {
+            s: sum(float(after[s[:i]][s[i]]) for i in range(len(s)))
+            for s in self._labels
+        }
+        extensions: dict[Path, list[Path]] = {s: [] for s in self._labels}
+        for longer in self._labels:
+            beginnings = (longer[:i] for i in range(len(longer) - 1, 0, -1))
+            nearest = next((b for b in beginnings if b in self._labels), None)
+            if nearest is not None:
+                extensions[nearest].append(longer)
+        own = {
+            s: _log_difference(log_prob, [path_log_prob[e] for e in extensions[s]])
+            for s, log_prob in path_log_prob.items()
+        }
+        return [own[s] - log(self.sequences.count(s)) for s in self.sequences]
+
+
+def _log_difference(whole: float, parts: Sequence[float]) -> float:
+    """``log(exp(whole) - sum(exp(parts)))``; -inf where rounding leaves nothing."""
+    taken = sum(exp(part - whole) for part in parts)
+    return whole + log1p(-taken) if taken < 1 else -inf

@@ -1,0 +1,446 @@
+"""The estimator: prompts, answers, scores, probabilities and decisions, glued."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from sklearn_logprob._errors import LowLabelMassWarning
+from sklearn_logprob._inputs import Rows, forget_rows, read_rows
+from sklearn_logprob._labels import Labels, resolve_labels
+from sklearn_logprob._types import Answer, Floats, Request, Usage
+from sklearn_logprob.backends import make_backend
+from sklearn_logprob.calibration import (
+    calibrated_proba,
+    cross_val_proba,
+    make_calibrator,
+)
+from sklearn_logprob.prompts import make_template
+from sklearn_logprob.scorer import LABEL_SCORINGS, LabelScorer
+from sklearn_logprob.scoring import LabelScores, label_mass
+from sklearn_logprob.thresholds import decide, make_selector
+from sklearn_logprob.verbalizers import make_verbalizer
+
+__all__ = ["LogprobClassifier"]
+
+LOW_LABEL_MASS = 0.1  # median probability on any label below which fit warns
+
+class LogprobClassifier(ClassifierMixin, BaseEstimator):
+    """Classify texts by the log-probabilities that a language model gives to labels.
+
+    The model is asked once for each distinct text and read, not sampled: its next-token
+    distribution holds a probability for every label. These label log scores rank well
+    and decide badly, for prompt, label wording and model bias them; `fit` learns a
+    calibration from labels, and the decision threshold on top of it, out of fold.
+
+    Parameters
+    ----------
+    backend : str or Backend, default="llama-cpp"
+        Who answers: ``"llama-cpp"`` (a small model in this process),
+        ``"llama-cpp:PATH.gguf"``, ``"openai:MODEL"``, ``"fake"``, or a backend object,
+        whose parameters a grid search can reach.
+    prompt : str, PromptTemplate or None, default=None
+        Template with named fields: ``{text}`` for texts, the column names for a table,
+        ``{labels}`` for the list of labels. None builds a plain question.
+    verbalizer : mapping, Verbalizer or None, default=None
+        Class → surface form or list of them. None: the text of the class.
+    classes : sequence or None, default=None
+        All classes, where y may lack some, is encoded, or is absent. None: those of the
+        verbalizer, else of y.
+    label_scoring : {"auto", "first_token", "sequence"}, default="auto"
+        How much of a label is read. "auto" and "sequence" score whole labels where the
+        backend can. On top-k answers "auto" reads as many tokens as tell the labels
+        apart, "sequence" as many as the longest label takes.
+    content_free : sequence of str, default=()
+        Inputs without content, such as ``("N/A", "[MASK]", "")``, put into every field:
+        contextual calibration [1]_ subtracts what the model says about them. Calibrators
+        that learn a bias make it superfluous.
+    calibrator : str, classifier or None, default="auto"
+        Map from label log scores to probabilities. "auto" is the maximum-a-posteriori
+        affine map centred by batch calibration [2]_; also "temperature", "sigmoid",
+        "vector", "matrix", "isotonic", None (no calibration) or any scikit-learn
+        classifier, whose features are then the label log scores.
+    threshold : number, sequence, str, selector or None, default=None
+        Decisions: None is the most probable class; a number the probability of
+        `pos_label` above which it is predicted; one number a class, by which
+        probabilities are divided before the largest wins; a metric name or a selector,
+        chosen on out-of-fold probabilities. It acts in `predict` only.
+    pos_label : label or None, default=None
+        The class that a binary threshold is about. None: the last of `classes_`.
+    cv : int or splitter, default=5
+        Folds for the out-of-fold probabilities that thresholds are chosen on.
+    cache : "auto", path, Cache or None, default="auto"
+        Where answers are kept. "auto": ``$SKLEARN_LOGPROB_CACHE`` or the user's cache
+        folder; None: nowhere.
+    verbose : "auto", bool or int, default="auto"
+        Progress bar: "auto" shows it in a terminal when work takes over two seconds.
+    random_state : int, RandomState or None, default=None
+        Shuffles the folds.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes, sorted.
+    verbalizer_ : dict
+        Class → surface forms.
+    prompt_ : PromptTemplate
+        The template in use.
+    backend_ : Backend
+        The backend in use; it holds neither weights nor keys.
+    calibrator_ : classifier
+        The fitted calibrator.
+    threshold_ : float or ndarray of shape (n_classes,)
+        Probability of `pos_label` above which it is predicted (two classes), or what
+        each class's probability is divided by.
+    label_mass_ : float
+        Median share of the model's probability that lands on any label; nan where `fit`
+        saw no texts.
+    censored_share_ : float
+        Share of (text, label) pairs of which the answers showed nothing.
+    other_tokens_ : structured ndarray
+        What else the model wanted to say: ``token`` and ``mean_probability``.
+    usage_ : Usage
+        Requests, cache hits and tokens so far, predictions included.
+    n_features_in_ : int
+        Number of columns, where X is a table.
+    feature_names_in_ : ndarray of str
+        Names of the columns, where X has them.
+
+    See Also
+    --------
+    sklearn.calibration.CalibratedClassifierCV : Works around this classifier too.
+    sklearn.model_selection.GridSearchCV : Searches over prompts; each is asked once.
+
+    References
+    ----------
+    .. [1] T. Zhao et al. "Calibrate Before Use: Improving Few-Shot Performance of
+       Language Models". ICML 2021.
+    .. [2] H. Zhou et al. "Batch Calibration: Rethinking Calibration for In-Context
+       Learning and Prompt Engineering". ICLR 2024.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import FakeBackend, LogprobClassifier
+    >>> backend = FakeBackend({"great": {"good": 2.0}, "dull": {"good": -2.0}},
+    ...                       bias={"good": 3.0})
+    >>> X, y = ["great", "dull", "great fun", "so dull"], ["good", "bad"] * 2
+    >>> clf = LogprobClassifier(backend, prompt="Review: {text}\\nIt was").fit(X, y)
+    >>> clf.predict(["a great film", "a dull one"]).tolist()
+    ['good', 'bad']
+    """
+
+    def __init__(
+        self,
+        backend: Any = "llama-cpp",
+        *,
+        prompt: Any = None,
+        verbalizer: Any = None,
+        classes: Sequence[Any] | None = None,
+        label_scoring: str = "auto",
+        content_free: Sequence[str] = (),
+        calibrator: Any = "auto",
+        threshold: Any = None,
+        pos_label: Any = None,
+        cv: Any = 5,
+        cache: Any = "auto",
+        verbose: Any = "auto",
+        random_state: Any = None,
+    ) -> None:
+        self.backend = backend
+        self.prompt = prompt
+        self.verbalizer = verbalizer
+        self.classes = classes
+        self.label_scoring = label_scoring
+        self.content_free = content_free
+        self.calibrator = calibrator
+        self.threshold = threshold
+        self.pos_label = pos_label
+        self.cv = cv
+        self.cache = cache
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any = None, y: ArrayLike | None = None) -> LogprobClassifier:
+        """Ask the model about X, then learn calibration and threshold from y.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
+            Texts, or a table whose columns fill the template's fields. None with
+            `classes`: plain zero-shot, nothing is asked.
+        y : array-like of shape (n_samples,), default=None
+            Labels. None with `classes`: batch calibration only.
+
+        Returns
+        -------
+        self : LogprobClassifier
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            For bad parameters or data, before the model is asked anything.
+        BackendError
+            If the model does not answer; what it did answer is kept in the cache.
+        """
+        rows, labels, scorer = self._prepare(X, y)
+        n_classes = len(labels.classes)
+        calibrator = self._make_calibrator(labels)
+        selector = self._make_selector(labels)
+        order = self._pos_last(labels)
+        if rows is not None:
+            scorer.requests(rows)  # a template that does not fit fails here, unpaid
+        self.classes_, self.verbalizer_ = labels.classes, scorer.forms
+        self.backend_, self.prompt_ = scorer.backend, scorer.template
+        self.usage_ = Usage()
+        self._scorer, self._order = scorer, order
+
+        columns = ("text",) if rows is None else rows.columns
+        self.content_free_scores_ = self._ask_content_free(columns)
+        answers = [] if rows is None or n_classes == 1 else self._ask(rows)
+        read = scorer.read(answers)
+        self._describe(answers, read)
+        S = self._debias(read.scores)
+        if not answers:  # nothing to learn from: probabilities stay the model's own
+            calibrator, S = make_calibrator(None), np.zeros((1, n_classes))
+        self.calibrator_ = calibrator.fit(S, labels.codes if answers else None)
+        self.threshold_ = 0.5 if n_classes == 2 else np.full(n_classes, 1 / n_classes)
+        if selector is not None and n_classes > 1:
+            self.threshold_ = self._choose_threshold(selector, S, labels.codes)
+        return self
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Give calibrated class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        if len(self.classes_) == 1:
+            return np.ones((len(self._read(X)), 1))
+        scores = self._debias(self.label_scores(X))
+        return calibrated_proba(self.calibrator_, scores)
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Give the natural logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural log.
+        """
+        return np.asarray(np.log(self.predict_proba(X)))
+
+    def decision_function(self, X: Any) -> Floats:
+        """Give calibrated logits, on which scikit-learn's calibrators do best.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`.
+
+        Returns
+        -------
+        logits : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Log-odds of ``classes_[1]`` for two classes; else log-probabilities.
+        """
+        log_proba = self.predict_log_proba(X)
+        if len(self.classes_) == 2:
+            return np.asarray(log_proba[:, 1] - log_proba[:, 0])
+        return log_proba
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Decide, with the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            Members of `classes_`.
+        """
+        P = self.predict_proba(X)[:, self._order]
+        # With the threshold at its default, ties go to the first class as in argmax.
+        threshold = None if self.threshold is None else self.threshold_
+        return np.asarray(self.classes_[self._order[decide(P, threshold)]])
+
+    def label_scores(self, X: Any) -> Floats:
+        """Give the label log scores before any calibration.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes)
+            Natural log of the model's probability for each label; rows log-sum to at
+            most 0, the rest being what it gives to other tokens.
+        """
+        rows = self._read(X)
+        return self._scorer.read(self._ask(rows)).scores
+
+    def requests(self, X: Any, y: ArrayLike | None = None) -> list[Request]:
+        """Show what would be sent for X, without sending it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts or a table.
+        y : array-like of shape (n_samples,), default=None
+            Labels, where the classifier is neither fitted nor told its classes.
+
+        Returns
+        -------
+        requests : list of Request
+            One a row; equal ones are sent once.
+        """
+        if hasattr(self, "calibrator_"):
+            return self._scorer.requests(self._read(X))
+        rows, _, scorer = clone(self)._prepare(X, y)
+        return [] if rows is None else scorer.requests(rows)
+
+    def __sklearn_tags__(self) -> Any:
+        """Accept texts besides tables of numbers."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        return tags
+
+    def _prepare(
+        self, X: Any, y: ArrayLike | None
+    ) -> tuple[Rows | None, Labels, LabelScorer]:
+        """Check everything that can be checked without the model."""
+        if self.label_scoring not in LABEL_SCORINGS:
+            raise ValueError(
+                "The 'label_scoring' parameter of LogprobClassifier must be "
+                f"{', '.join(map(repr, LABEL_SCORINGS))}. "
+                f"Got {self.label_scoring!r} instead."
+            )
+        if X is None:
+            forget_rows(self)
+        rows = None if X is None else read_rows(X, self, reset=True)
+        verbalizer = make_verbalizer(self.verbalizer)
+        labels = resolve_labels(y, self.classes, verbalizer.forms)
+        if labels.codes is not None:
+            if rows is None:
+                raise ValueError("fit got labels in y, but no texts in X.")
+            check_consistent_length(rows.values, labels.codes)
+        columns = ("text",) if rows is None else rows.columns
+        forms = verbalizer.resolve(labels.names).values()
+        scorer = LabelScorer(
+            backend=make_backend(self.backend),
+            template=make_template(self.prompt, columns),
+            forms=dict(zip(labels.classes.tolist(), forms, strict=True)),
+            spellings=verbalizer.spellings(labels.names),
+            label_scoring=self.label_scoring,
+        )
+        return rows, labels, scorer
+
+    def _make_calibrator(self, labels: Labels) -> Any:
+        calibrator = make_calibrator(self.calibrator)
+        if self.calibrator not in (None, "auto") and labels.codes is None:
+            raise ValueError(
+                f"calibrator={self.calibrator!r} learns from labels, and fit got no y: "
+                "use 'auto' (batch calibration), None, or give labels."
+            )
+        return calibrator
+
+    def _make_selector(self, labels: Labels) -> Any:
+        selector = make_selector(self.threshold, max(2, len(labels.classes)))
+        if selector is not None and _needs_labels(selector) and labels.codes is None:
+            raise ValueError(
+                f"threshold={self.threshold!r} is chosen on labels, and fit got no y: "
+                "give a number instead, or labels."
+            )
+        return selector
+
+    def _pos_last(self, labels: Labels) -> NDArray[np.intp]:
+        """Order of the columns in which the positive class of two is the last."""
+        order = np.arange(len(labels.classes))
+        if self.pos_label is None:
+            return order
+        known = [labels.classes.tolist(), labels.names]
+        if len(order) != 2 or not any(self.pos_label in names for names in known):
+            raise ValueError(
+                "The 'pos_label' parameter of LogprobClassifier must be one of two "
+                f"classes, here {labels.names}. Got {self.pos_label!r} instead."
+            )
+        names = next(names for names in known if self.pos_label in names)
+        return order[::-1] if names.index(self.pos_label) == 0 else order
+
+    def _read(self, X: Any) -> Rows:
+        check_is_fitted(self)
+        return read_rows(X, self, reset=False)
+
+    def _choose_threshold(
+        self, selector: Any, S: Floats, codes: NDArray[np.intp] | None
+    ) -> Any:
+        """Choose on probabilities from calibrators that did not see the row."""
+        if not _needs_labels(selector):
+            return selector.fit(np.empty((0, S.shape[1])), None).threshold_
+        unfitted = make_calibrator(self.calibrator)
+        P = cross_val_proba(unfitted, S, codes, self.cv, self.random_state)
+        ordered = np.argsort(self._order)[codes]
+        return selector.fit(P[:, self._order], ordered).threshold_
+
+    def _ask(self, rows: Rows) -> list[Answer]:
+        return self._scorer.ask(rows, self.cache, self.usage_, self.verbose)
+
+    def _debias(self, scores: Floats) -> Floats:
+        """Subtract what the labels get without content: contextual calibration."""
+        return np.asarray(scores - self.content_free_scores_)
+
+    def _ask_content_free(self, columns: tuple[str, ...]) -> Floats:
+        n_classes = len(self.classes_)
+        if not self.content_free or n_classes == 1:
+            return np.zeros(n_classes)
+        empty = Rows(columns, [(text,) * len(columns) for text in self.content_free])
+        scores = self._scorer.read(self._ask(empty)).scores
+        return np.asarray(np.log(softmax(scores, axis=1).mean(axis=0)))
+
+    def _describe(self, answers: Sequence[Answer], read: LabelScores) -> None:
+        """Learn how well prompt and labels suit the model."""
+        self.other_tokens_ = self._scorer.others(answers)
+        self.label_mass_ = self.censored_share_ = np.nan
+        if not answers:
+            return
+        self.label_mass_ = float(np.median(label_mass(read.scores)))
+        self.censored_share_ = float(read.censored.mean())
+        if self.label_mass_ < LOW_LABEL_MASS:
+            said = ", ".join(map(repr, self.other_tokens_["token"][:5].tolist()))
+            warnings.warn(
+                f"The labels hold {self.label_mass_:.1%} of the model's probability "
+                f"(median over {len(answers)} texts). It would rather say {said}. "
+                "End the prompt where the label comes next, list the labels in it "
+                "({labels}), or choose words that the model uses (other_tokens_).",
+                LowLabelMassWarning,
+                stacklevel=3,
+            )
+
+
+def _needs_labels(selector: Any) -> bool:
+    """Whether a threshold selector learns; its interface lets that be unsaid."""
+    return bool(getattr(selector, "needs_labels", True))

@@ -1,0 +1,162 @@
+"""Classes to words: which surface forms stand for which class.
+
+A surface form counts in the spellings that a model may choose for it: as given, in lower
+case and with a capital, each with and without a leading space. Their probabilities are
+summed, never averaged: they are disjoint events that mean the same class.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+__all__ = ["Verbalizer", "make_verbalizer"]
+
+
+class Verbalizer(BaseEstimator):
+    """Surface forms of each class.
+
+    Parameters
+    ----------
+    forms : mapping of class to str or sequence of str, default=None
+        The words that stand for each class; the first is the one shown to the model
+        where the prompt lists the labels. None: the text of the class itself.
+    pool_case : bool, default=True
+        Whether a form also counts in lower case and with a capital. Forms of two
+        classes that differ in case only (``US`` and ``us``) are never pooled.
+
+    References
+    ----------
+    .. [1] T. Schick, H. Schütze. "Exploiting Cloze Questions for Few Shot Text
+       Classification and Natural Language Inference". EACL 2021.
+    .. [2] A. Holtzman et al. "Surface Form Competition: Why the Highest Probability
+       Answer Isn't Always Right". EMNLP 2021.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import Verbalizer
+    >>> verbalizer = Verbalizer({0: "negative", 1: ["positive", "good"]})
+    >>> verbalizer.resolve([0, 1])
+    {0: ('negative',), 1: ('positive', 'good')}
+    >>> verbalizer.spellings([0, 1])[0]
+    ('negative', 'Negative')
+    """
+
+    def __init__(
+        self,
+        forms: Mapping[Any, str | Sequence[str]] | None = None,
+        *,
+        pool_case: bool = True,
+    ) -> None:
+        self.forms = forms
+        self.pool_case = pool_case
+
+    def resolve(self, classes: Sequence[Hashable]) -> dict[Any, tuple[str, ...]]:
+        """Give the surface forms of every class, checked.
+
+        Parameters
+        ----------
+        classes : sequence
+            The classes, in the order of the columns.
+
+        Returns
+        -------
+        forms : dict of class to tuple of str
+            In the order of `classes`.
+
+        Raises
+        ------
+        ValueError
+            If a class has no surface form, or two classes have the same.
+        """
+        given = self.forms
+        if given is None:
+            given = {label: str(label) for label in classes}
+        resolved = {label: _forms_of(label, given) for label in classes}
+        owner: dict[str, Any] = {}
+        for label, forms in resolved.items():
+            for form in forms:
+                if owner.setdefault(form, label) != label:
+                    raise ValueError(
+                        f"The verbalizer gives the surface form {form!r} to two classes, "
+                        f"{owner[form]!r} and {label!r}: choose different words."
+                    )
+        return resolved
+
+    def spellings(self, classes: Sequence[Hashable]) -> list[tuple[str, ...]]:
+        """List what counts for every class, without the leading space.
+
+        Parameters
+        ----------
+        classes : sequence
+            The classes, in the order of the columns.
+
+        Returns
+        -------
+        spellings : list of tuple of str
+            One tuple a class; no spelling stands in two.
+        """
+        resolved = list(self.resolve(classes).values())
+        pooled = [
+            {_fold(form) for form in forms} if self.pool_case else set()
+            for forms in resolved
+        ]
+        clashes = {
+            form for form, n in Counter(f for p in pooled for f in p).items() if n > 1
+        }
+        return [
+            tuple(
+                dict.fromkeys(
+                    spelling
+                    for form in forms
+                    for spelling in (
+                        _spellings_of(form)
+                        if self.pool_case and _fold(form) not in clashes
+                        else (form,)
+                    )
+                )
+            )
+            for forms in resolved
+        ]
+
+
+def make_verbalizer(verbalizer: Any) -> Verbalizer:
+    """Turn the estimator's parameter into a `Verbalizer`."""
+    if verbalizer is None or isinstance(verbalizer, Mapping):
+        return Verbalizer(verbalizer)
+    if isinstance(verbalizer, Verbalizer):
+        return verbalizer
+    raise TypeError(
+        "The 'verbalizer' parameter of LogprobClassifier must be None, a mapping of "
+        "class to surface form(s) such as {'pos': ['positive', 'good']}, or a "
+        f"Verbalizer. Got {verbalizer!r} instead."
+    )
+
+
+def _forms_of(label: Any, given: Mapping[Any, str | Sequence[str]]) -> tuple[str, ...]:
+    forms = given.get(label, ())
+    forms = (forms,) if isinstance(forms, str) else tuple(forms)
+    cleaned = tuple(dict.fromkeys(form.strip() for form in forms))
+    if not cleaned or not all(cleaned):
+        raise ValueError(
+            f"The class {_plain(label)!r} has no surface form: give it at least one "
+            f"word, verbalizer={{..., {_plain(label)!r}: 'word'}}. The verbalizer knows "
+            f"{[_plain(known) for known in given]}."
+        )
+    return cleaned
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label
+
+
+def _spellings_of(form: str) -> tuple[str, ...]:
+    return form, form.lower(), form[:1].upper() + form[1:]
+
+
+def _fold(form: str) -> str:
+    return form.casefold()
