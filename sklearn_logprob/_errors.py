@@ -53,6 +53,10 @@ class PromptTooLongError(PromptError):
         self.template = message
         self.index = index
 
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        """Pickle from both arguments: workers send errors to their parent."""
+        return type(self), (self.template, self.index)
+
     def for_row(self, row: int) -> "PromptTooLongError":
         """Name the row of X in place of the request.
 
@@ -66,8 +70,7 @@ class PromptTooLongError(PromptError):
         error : PromptTooLongError
             The same error, told in terms of X.
         """
-        error = PromptTooLongError(self.template.replace("{row}", f"row {row} of X"), row)
-        return error
+        return PromptTooLongError(self.template.replace("{row}", f"row {row} of X"), row)
 
 
 class BackendError(LogprobError):

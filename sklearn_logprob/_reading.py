@@ -6,7 +6,7 @@ begins several is followed along the generated path.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, isfinite
 
@@ -122,10 +122,9 @@ class AnswerReader:
         found = self._matches.get(text)
         if found is None:
             begun = text.lstrip(self.decoration)
-            said = frozenset(
-                k
-                for k, forms in enumerate(self.spellings)
-                if any(_says(begun, form) for form in forms)
+            said = _longest(
+                max((len(form) for form in forms if _says(begun, form)), default=0)
+                for forms in self.spellings
             )
             may_say = frozenset(
                 k
@@ -159,3 +158,9 @@ def _is_number(log_prob: float) -> bool:
 def _says(begun: str, form: str) -> bool:
     """Whether the text is the form, alone or before something that ends a word."""
     return begun.startswith(form) and not begun[len(form) : len(form) + 1].isalnum()
+
+
+def _longest(lengths: Iterable[int]) -> frozenset[int]:
+    """Which classes have said the most: "New York" is not also the label "New"."""
+    said = list(lengths)
+    return frozenset(k for k, n in enumerate(said) if n and n == max(said))

@@ -205,4 +205,15 @@ class Backend(Protocol):
         """Give what an answer depends on besides the request: JSON-able, no secrets."""
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
-        """Answer requests, yielding each with its index as soon as it is there."""
+        """Answer requests, yielding each with its index as soon as it is there.
+
+        Parameters
+        ----------
+        requests : sequence of Request
+            What to ask.
+
+        Returns
+        -------
+        answers : iterator of (int, Answer)
+            Each with its position in `requests`, in any order.
+        """

@@ -108,7 +108,7 @@ def fetch_rotten_tomatoes(
     >>> from sklearn_logprob.datasets import fetch_rotten_tomatoes
     >>> X, y = fetch_rotten_tomatoes(return_X_y=True)  # doctest: +SKIP
     >>> len(X), sorted(set(y))  # doctest: +SKIP
-    (10125, ['fresh', 'rotten'])
+    (10327, ['fresh', 'rotten'])
     """
     if subset not in ("train", "test", "all"):
         raise ValueError(

@@ -1,9 +1,4 @@
-"""From rows of X to messages: a template, its fields, and its worked examples.
-
-A span in braces is a field where it names a column of X or looks like a name; any other
-brace is plain text, so that JSON can be written as it is. Doubled braces make a field
-plain text: ``{{text}}`` reads ``{text}``; ``{{{text}}}`` is the value within braces.
-"""
+"""From rows of X to messages: a template, its fields, and its worked examples."""
 
 from __future__ import annotations
 
@@ -16,20 +11,15 @@ from typing import Any, TypeAlias, cast
 from sklearn.base import BaseEstimator
 
 from sklearn_logprob._errors import PromptError
+from sklearn_logprob._fields import Parts, columns_used, fill, read_fields
 from sklearn_logprob._inputs import Rows, cell_text
 from sklearn_logprob._types import Message, Role
 
 __all__ = ["PromptTemplate", "make_template"]
 
-_Parts: TypeAlias = tuple[str | int, ...]
-"""Text in order: a str stands for itself, an int for the value of that column."""
-
-_Content: TypeAlias = tuple[Role, _Parts]
 _Given: TypeAlias = str | Mapping[str, object]
 
 _ROLES = ("system", "user", "assistant")
-_PLAIN = r"[^{}\n]+"
-_LOOKS_LIKE_A_FIELD = re.compile(r"[^\W\d]\w*(?: +\w+)*").fullmatch
 
 
 class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
@@ -109,7 +99,7 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         ('title', 'body')
         """
         messages = self._compile(Rows(tuple(columns), []), ())
-        used = dict.fromkeys(c for _, parts in messages for c in _used(parts))
+        used = columns_used(*(parts for _, parts in messages))
         return tuple(columns[position] for position in used)
 
     def render(self, rows: Rows, labels: Sequence[str]) -> list[tuple[Message, ...]]:
@@ -143,66 +133,63 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         [(('system', 'Answer with bad, good.'), ('user', 'Fine.'))]
         """
         contents: list[Iterable[Message]] = [
-            [(role, _fill(parts, row)) for row in rows.values]
-            if _used(parts)
-            else repeat((role, _fill(parts, ())))
+            [(role, fill(parts, row)) for row in rows.values]
+            if columns_used(parts)
+            else repeat((role, fill(parts, ())))
             for role, parts in self._compile(rows, labels)
         ]
-        return list(zip(*contents, strict=False))
+        return list(zip(*contents, strict=False))  # some repeat without end
 
-    def _compile(self, rows: Rows, labels: Sequence[str]) -> list[_Content]:
+    def _compile(self, rows: Rows, labels: Sequence[str]) -> list[tuple[Role, Parts]]:
         """Read the template once; only the values of the rows are left open."""
+        self._check_params()
         contents = [
-            (role, _read(text, rows, labels)) for role, text in self._messages()
+            (role, read_fields(text, rows, labels)) for role, text in self._messages()
         ]
-        opening: _Parts = (self.answer_prefix,)
+        opening: Parts = (self.answer_prefix,)
         if contents and contents[-1][0] == "assistant":
             opening = (*contents.pop()[1], *opening)
-        asking = [role != "system" and bool(_used(parts)) for role, parts in contents]
-        if not any(asking):
+        asking = [
+            place
+            for place, (role, parts) in enumerate(contents)
+            if role != "system" and columns_used(parts)
+        ]
+        if not asking:
             raise PromptError(
                 "The prompt has no field for the values of X, so every row would get "
                 f"the same prompt; add {_braced(rows.columns, ' or ')}."
             )
-        before = contents[: asking.index(True)]
-        question = contents[asking.index(True) :]
-        asked = [
-            c for parts in (*(p for _, p in question), opening) for c in _used(parts)
-        ]
+        before, question = contents[: asking[0]], contents[asking[0] :]
+        asked = columns_used(*(parts for _, parts in question), opening)
         shots = [
             (_demonstrated(given, f"Demonstration {number}", rows, asked), answer)
-            for number, (given, answer) in enumerate(self._checked_demonstrations())
+            for number, (given, answer) in enumerate(self.demonstrations)
         ]
         if question[0][0] == "prompt":
             parts = (*question[0][1], *opening)
-            solved = [_answered(_fill(parts, row), answer) for row, answer in shots]
+            solved = [_answered(fill(parts, row), answer) for row, answer in shots]
             return [("prompt", ("".join(f"{text}\n\n" for text in solved), *parts))]
         for row, answer in shots:
-            before += [(role, (_fill(parts, row),)) for role, parts in question]
-            solution = _answered(_fill(opening, row), answer).strip()
+            before += [(role, (fill(parts, row),)) for role, parts in question]
+            solution = _answered(fill(opening, row), answer).strip()
             before.append(("assistant", (solution,)))
-        ending: list[_Content] = [("assistant", opening)] if any(opening) else []
-        return [*before, *question, *ending]
+        if any(part != "" for part in opening):  # 0 is the first column
+            question.append(("assistant", opening))
+        return [*before, *question]
 
-    def _messages(self) -> Sequence[tuple[Role, str]]:
-        template, system, prefix = self.template, self.system, self.answer_prefix
+    def _check_params(self) -> None:
+        system, prefix = self.system, self.answer_prefix
         _require(isinstance(prefix, str), "answer_prefix", "a str", prefix)
         _require(isinstance(system, str | None), "system", "a str or None", system)
-        if isinstance(template, str):
-            if system is None:
-                return [("prompt", template)]
-            return [("system", system), ("user", template)]
+        template: Any = self.template
+        chat = _is_pairs(template, str) and all(role in _ROLES for role, _ in template)
         _require(
-            _is_pairs(template, str) and all(role in _ROLES for role, _ in template),
+            isinstance(template, str) or chat,
             "template",
             "a str or a sequence of (role, content) messages with the roles 'system', "
             "'user' and 'assistant'",
             template,
         )
-        messages = cast(Sequence[tuple[Role, str]], template)
-        return messages if system is None else [("system", system), *messages]
-
-    def _checked_demonstrations(self) -> Sequence[tuple[_Given, str]]:
         _require(
             _is_pairs(self.demonstrations, str | Mapping),
             "demonstrations",
@@ -210,7 +197,12 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
             "value, the answer a str",
             self.demonstrations,
         )
-        return self.demonstrations
+
+    def _messages(self) -> Sequence[tuple[Role, str]]:
+        messages: Any = self.template
+        if isinstance(messages, str):
+            messages = [("prompt" if self.system is None else "user", messages)]
+        return messages if self.system is None else [("system", self.system), *messages]
 
 
 def make_template(prompt: Any, columns: Sequence[str]) -> PromptTemplate:
@@ -244,11 +236,9 @@ def make_template(prompt: Any, columns: Sequence[str]) -> PromptTemplate:
     Label:
     """
     if prompt is None:
-        lines = [
-            # the caption is one line without braces, whatever the column is called
-            f"{' '.join(re.sub('[{}]', ' ', name).split())}: {{{name}}}"
-            for name in columns
-        ]
+        # a caption is one line without braces, whatever the column is called
+        captions = [" ".join(re.sub("[{}]", " ", name).split()) for name in columns]
+        lines = map("{}: {{{}}}".format, captions, columns)
         row = "Text: {text}" if tuple(columns) == ("text",) else "\n".join(lines)
         prompt = f"Classify the text as one of: {{labels}}.\n\n{row}\nLabel:"
     if isinstance(prompt, str):
@@ -259,49 +249,6 @@ def make_template(prompt: Any, columns: Sequence[str]) -> PromptTemplate:
         "The 'prompt' parameter of LogprobClassifier must be a str, a PromptTemplate "
         f"or None. Got {prompt!r} instead."
     )
-
-
-def _read(text: str, rows: Rows, labels: Sequence[str]) -> _Parts:
-    """Split a template at its fields."""
-    positions = rows.positions
-    # A column may be named "Price\n(EUR)" or "a{b}", which no general pattern can read.
-    odd = [name for name in positions if not re.fullmatch(_PLAIN, name)]
-    longest_first = sorted(map(re.escape, odd), key=len, reverse=True)
-    exact = "|".join(longest_first) if odd else "(?!)"
-    span = rf"(\{{)({exact})(\}})|(\{{+)({_PLAIN})(\}}+)"
-    parts: list[str | int] = []
-    end = 0
-    for found in re.finditer(span, text):
-        group = 2 if found[5] is None else 5
-        opened, name, closed = found.group(group - 1, group, group + 1)
-        if not (name in positions or name == "labels" or _LOOKS_LIKE_A_FIELD(name)):
-            continue
-        depth = min(len(opened), len(closed))
-        literal = depth // 2
-        parts += [
-            text[end : found.start(group) - depth] + "{" * literal,
-            _field(name, rows, labels) if depth % 2 else name,
-            "}" * literal,
-        ]
-        end = found.end(group) + depth
-    return (*parts, text[end:])
-
-
-def _field(name: str, rows: Rows, labels: Sequence[str]) -> str | int:
-    position = rows.positions.get(name)
-    if name == "labels":
-        if position is None:
-            return ", ".join(labels)
-        raise PromptError(
-            "The prompt asks for {labels}, which is both the list of labels and a "
-            "column of X. Rename the column."
-        )
-    if position is None:
-        raise PromptError(
-            f"The prompt asks for {{{name}}}, but {rows}. If the braces are meant as "
-            f"text, double them: {{{{{name}}}}}."
-        )
-    return position
 
 
 def _demonstrated(
@@ -316,7 +263,7 @@ def _demonstrated(
             for name, value in given.items()
             if name in rows.positions
         }
-    missing = [rows.columns[c] for c in dict.fromkeys(asked) if c not in values]
+    missing = [rows.columns[c] for c in asked if c not in values]
     if missing:
         raise PromptError(
             f"{place} has no value for {_braced(missing, ', ')}. Give it as a mapping "
@@ -325,17 +272,9 @@ def _demonstrated(
     return values
 
 
-def _used(parts: _Parts) -> list[int]:
-    return [part for part in parts if isinstance(part, int)]
-
-
-def _fill(parts: _Parts, row: Sequence[str] | Mapping[int, str]) -> str:
-    return "".join([part if isinstance(part, str) else row[part] for part in parts])
-
-
 def _answered(text: str, answer: str) -> str:
     apart = not text or text[-1].isspace() or answer[:1].isspace()
-    return text + answer if apart else f"{text} {answer}"
+    return f"{text}{'' if apart else ' '}{answer}"
 
 
 def _braced(names: Iterable[str], joiner: str) -> str:

@@ -42,6 +42,23 @@ class LabelScorer:
         What counts for each class.
     label_scoring : {"auto", "first_token", "sequence"}
         How much of a label is read.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import FakeBackend, PromptTemplate, Usage
+    >>> from sklearn_logprob._inputs import Rows
+    >>> from sklearn_logprob.scorer import LabelScorer
+    >>> scorer = LabelScorer(
+    ...     FakeBackend({"great": {"good": 2.0}}),
+    ...     PromptTemplate("Review: {text}"),
+    ...     forms={0: ("bad",), 1: ("good",)},
+    ...     spellings=[("bad",), ("good",)],
+    ...     label_scoring="auto",
+    ... )
+    >>> rows = Rows(("text",), [("so great",)])
+    >>> answers = scorer.ask(rows, cache=None, usage=Usage(), verbose=False)
+    >>> scorer.read(answers).scores.round(2)
+    array([[-2.35, -0.35]])
     """
 
     backend: Backend

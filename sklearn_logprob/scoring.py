@@ -3,10 +3,10 @@
 Exact scores (``Answer.choices``) are summed over the spellings of each class. From the
 top-k alternatives of a generated answer, a token counts for a class when it begins
 exactly one class's surface form. A token that begins several is followed along the
-generated path, and where the path went elsewhere it is *ambiguous*: shared equally among
-the classes that it may begin. What top-k did not show is *censored*: it lies between
-nothing and the probability that is left over, and the score is that of a token just
-below the last one shown, at most an equal share of what is left. In every case the
+generated path, and where the path went elsewhere it is *ambiguous*: shared equally
+among the classes that it may begin. What top-k did not show is *censored*: it lies
+between nothing and the probability that is left over, and the score is that of a token
+just below the last one shown, at most an equal share of what is left. In every case the
 scores of the classes log-sum to at most 0.
 """
 
@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from math import exp
-from os.path import commonprefix
+from operator import eq
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,14 @@ from scipy.special import logsumexp
 from sklearn_logprob._reading import AnswerReader
 from sklearn_logprob._types import Answer, Floats
 
-__all__ = ["LabelScores", "choices_of", "label_mass", "label_scores", "other_tokens", "tokens_to_read"]
+__all__ = [
+    "LabelScores",
+    "choices_of",
+    "label_mass",
+    "label_scores",
+    "other_tokens",
+    "tokens_to_read",
+]
 
 Bools = NDArray[np.bool_]
 
@@ -45,6 +52,17 @@ class LabelScores:
         Bounds of the scores; equal where they are exact. `lower` may be -inf.
     censored : ndarray of bool of shape (n_samples, n_classes)
         Where the answer shows nothing of the label.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import Answer, TokenLogprobs
+    >>> from sklearn_logprob.scoring import label_scores
+    >>> answer = Answer((TokenLogprobs(" good", -0.5, ((" good", -0.5),)),))
+    >>> read = label_scores([answer], [["bad"], ["good"]])
+    >>> read.censored
+    array([[ True, False]])
+    >>> read.upper.round(3)  # "bad" has at most what " good" leaves
+    array([[-0.933, -0.5  ]])
     """
 
     scores: Floats
@@ -72,7 +90,9 @@ def choices_of(spellings: Sequence[Sequence[str]]) -> tuple[str, ...]:
     >>> choices_of([["bad"], ["good"]])
     (' bad', ' good', 'bad', 'good')
     """
-    return tuple(sorted({p + s for forms in spellings for s in forms for p in ("", " ")}))
+    return tuple(
+        sorted({p + s for forms in spellings for s in forms for p in ("", " ")})
+    )
 
 
 def label_scores(
@@ -140,7 +160,7 @@ def tokens_to_read(spellings: Sequence[Sequence[str]], *, whole: bool = False) -
     # In sorted order the longest common beginning is that of two neighbours.
     shared = max(
         (
-            len(commonprefix([one, other]))
+            sum(takewhile(bool, map(eq, one, other)))
             for (one, k), (other, j) in pairwise(owned)
             if k != j
         ),
@@ -197,7 +217,8 @@ def other_tokens(
     >>> from sklearn_logprob import Answer, TokenLogprobs
     >>> from sklearn_logprob.scoring import other_tokens
     >>> top = ((" good", -0.5), (" bad", -1.5), (" the", -3.0))
-    >>> other_tokens([Answer((TokenLogprobs(" good", -0.5, top),))], [["bad"], ["good"]])
+    >>> answer = Answer((TokenLogprobs(" good", -0.5, top),))
+    >>> other_tokens([answer], [["bad"], ["good"]])
     array([('the', 0.04978707)],
           dtype=[('token', 'O'), ('mean_probability', '<f8')])
     """

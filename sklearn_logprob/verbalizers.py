@@ -125,7 +125,29 @@ class Verbalizer(BaseEstimator):
 
 
 def make_verbalizer(verbalizer: Any) -> Verbalizer:
-    """Turn the estimator's parameter into a `Verbalizer`."""
+    """Turn the estimator's parameter into a `Verbalizer`.
+
+    Parameters
+    ----------
+    verbalizer : mapping, Verbalizer or None
+        A mapping is the `forms` of a new one; None names each class by its text.
+
+    Returns
+    -------
+    verbalizer : Verbalizer
+        A new object, or the one that was given.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.verbalizers import make_verbalizer
+    >>> make_verbalizer({0: "bad", 1: "good"}).resolve([0, 1])
+    {0: ('bad',), 1: ('good',)}
+    """
     if verbalizer is None or isinstance(verbalizer, Mapping):
         return Verbalizer(verbalizer)
     if isinstance(verbalizer, Verbalizer):

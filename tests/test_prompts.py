@@ -200,6 +200,14 @@ def test_raw_demonstrations(template, prefix, expected):
     assert raw(template, demonstrations=SHOTS, answer_prefix=prefix) == expected
 
 
+def test_an_answer_may_begin_with_a_field():
+    """Even where nothing but the value of the first column begins it."""
+    template = PromptTemplate([("user", "Say {text}."), ("assistant", "{text}")])
+    assert template.render(texts("T"), LABELS) == [
+        (("user", "Say T."), ("assistant", "T"))
+    ]
+
+
 def test_answer_with_its_own_space_is_not_spaced_twice():
     """A surface form that begins with a space may be given as it is."""
     assert raw("{text}:", demonstrations=[("a", " good")]) == "a: good\n\nT:"

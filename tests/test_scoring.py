@@ -94,6 +94,14 @@ def test_art_and_article_are_ambiguous_where_the_path_stops():
     assert lower == pytest.approx([0, 0]) and upper == pytest.approx([0.8, 0.8])
 
 
+def test_a_label_with_more_words_is_not_also_the_shorter_one():
+    """'New York' is said, not 'New' as well; 'New Jersey' stays 'New'."""
+    first = position({" New": 0.5, "x": 0.5})
+    second = position({" York": 0.4, " Jersey": 0.3, "!": 0.3})
+    point, _, _ = read([["New"], ["New York"]], first, second)
+    assert point == pytest.approx([0.3, 0.2])
+
+
 def test_a_shared_first_token_is_followed():
     """'technical' is followed to the word that tells the labels apart."""
     spellings = [["technical issue"], ["technical question"], ["billing"]]

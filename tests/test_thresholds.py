@@ -218,11 +218,23 @@ def test_binary_search_equals_brute_force_over_cuts(metric, p, seed):
 
 def test_cut_lies_midway_and_near_one_half():
     """It is no data point, and of equally good cuts the one closest to 0.5."""
-    P, y = two_columns([0.1, 0.3, 0.6, 0.9]), [0, 1, 0, 1]
-    # cutting at 0.2 and at 0.75 gives three right answers of four
-    assert BestMetric("accuracy", method="search").fit(P, y).threshold_ == 0.75
-    P, y = two_columns([0.1, 0.2, 0.3]), [0, 0, 1]
-    assert BestMetric("f1", method="search").fit(P, y).threshold_ == 0.25
+    search = BestMetric("accuracy", method="search")
+    y = [
+        0,
+        1,
+        0,
+        1,
+    ]  # right three times of four with two cuts: below and above the middle
+    assert search.fit(two_columns([0.1, 0.3, 0.6, 0.9]), y).threshold_ == 0.75
+    assert search.fit(two_columns([0.1, 0.4, 0.7, 0.9]), y).threshold_ == 0.25
+
+
+def test_cut_separates_neighbouring_floats():
+    """Where no number lies between two probabilities the upper one is the cut."""
+    for low in (0.5, np.nextafter(0.5, 1)):
+        P = two_columns([low, np.nextafter(low, 1)])
+        selector = BestMetric("accuracy", method="search").fit(P, [0, 1])
+        assert decide(P, selector.threshold_).tolist() == [0, 1]
 
 
 def test_search_finds_the_optimum_of_the_precision_recall_curve():
@@ -243,7 +255,7 @@ def test_search_is_never_below_the_argmax(metric, seed, K, ties):
     """On its labels the search is at least as good, and `value_` is scikit-learn's."""
     P, y = sample(seed, 25, np.linspace(0.3, 2, K), calibrated=False)
     if ties:
-        P = np.round(P * 8) + 1e-3
+        P = np.round(P * 8)
         P /= P.sum(axis=1, keepdims=True)
     selector = BestMetric(metric, method="search").fit(P, y)
     found = REFERENCES[metric](y, decide(P, selector.threshold_))
@@ -299,6 +311,32 @@ def test_search_in_three_classes_is_nearly_always_the_global_optimum(calibrated)
     assert all(np.mean(hits) >= 0.95 for hits in reached.values())
 
 
+@pytest.mark.parametrize("metric", SEVERAL_CLASSES)
+@pytest.mark.parametrize("method", ["plug-in", "search"])
+@pytest.mark.parametrize("K", [2, 3])
+def test_class_that_never_occurs_is_not_predicted(metric, method, K):
+    """A class without probability or labels leaves the others as they are."""
+    P = np.column_stack([sample(0, 20, [1] * (K - 1))[0], np.zeros(20)])
+    y = decide(P)
+    selector = BestMetric(metric, method=method).fit(P, y)
+    np.testing.assert_array_equal(
+        np.unique(decide(P, selector.threshold_)), range(K - 1)
+    )
+    assert np.min(selector.threshold_) > 0
+    if method == "search" and K == 3:
+        assert selector.value_ == pytest.approx(1)
+
+
+@pytest.mark.parametrize("metric", SEVERAL_CLASSES)
+def test_certain_probabilities_are_followed(metric):
+    """Zeros and ones are probabilities too: nothing overflows, every row is right."""
+    y = np.array([0, 1, 2, 1, 0])
+    for method in ("plug-in", "search"):
+        selector = BestMetric(metric, method=method).fit(np.eye(3)[y], y)
+        assert selector.value_ == pytest.approx(1)
+        np.testing.assert_array_equal(decide(np.eye(3)[y], selector.threshold_), y)
+
+
 def test_search_beats_argmax_where_a_class_is_underrated():
     """Labels that the probabilities undervalue are won back: a gain to be found."""
     P, y = sample(0, 400, [1, 1, 1])
@@ -344,10 +382,10 @@ def test_callable_metric_is_called_a_limited_number_of_times(K):
         calls.append(1)
         return np.mean(y_true == y_pred)
 
-    P, y = sample(0, 3000, np.ones(K))
-    selector = BestMetric(accuracy).fit(P, y)
+    P, _ = sample(0, 3000, np.ones(K))
+    selector = BestMetric(accuracy).fit(P, decide(P))
     assert len(calls) < 10 * 100 * K
-    assert selector.value_ >= np.mean(y == decide(P))
+    assert selector.value_ == 1
 
 
 # parameters
@@ -405,7 +443,9 @@ def test_names_and_selectors_are_taken():
         *product(
             ["f1_makro", True, np.True_, [0.1, 0, 0.9], {"a": 1}, [True] * 3], [3]
         ),
-        *product([1.5, -0.1, np.nan, [1, 2, 3], [1, -1], [1, np.inf], object], [2]),
+        *product(
+            [1.5, -0.1, np.nan, True, [1, 2, 3], [1, -1], [1, np.inf], object], [2]
+        ),
         (0.3, 3),
         ([1, 2], 3),
     ],

@@ -1,0 +1,98 @@
+"""Set up everything and check everything: linters, types, tests, oldest and newest.
+
+    python3 tests/run.py            all of it, about ten minutes the first time
+    python3 tests/run.py tests/test_scoring.py -x    one environment, pytest's arguments
+
+Needs Python 3.10 or newer, gcc, cmake and PyPI; installs into .venv-test*.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST = [
+    "scikit-learn==1.6.1",
+    "numpy==1.26.4",
+    "scipy==1.11.4",
+    "joblib==1.3.2",
+    "openai==2.0.0",
+    "filelock==3.12.4",
+    "platformdirs==4.0.0",
+    "tqdm==4.66.6",
+    "pandas==2.2.3",
+    "polars==1.9.0",
+]
+# Without multimodal input, which this package has no use for, the compilation is shorter.
+BUILD = {"CMAKE_ARGS": "-DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF", "CMAKE_BUILD_PARALLEL_LEVEL": "2"}
+
+
+def main() -> None:
+    """Run the checks, stopping at the first that fails."""
+    os.chdir(ROOT)
+    os.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    say("installing; compiling llama-cpp-python takes about four minutes")
+    python = environment(".venv-test", sys.executable, ".[dev]", **BUILD)
+    if sys.argv[1:]:
+        run(python, "-m", "pytest", *sys.argv[1:])
+        return
+    run(python, "-m", "ruff", "check", ".")
+    run(python, "-m", "ruff", "format", "--check", ".")
+    run(python, "-m", "mypy")
+    for version, pins in {"3.10": OLDEST, "3.13": []}.items():
+        interpreter = find(version)
+        label = "oldest" if pins else "newest"
+        if interpreter is None:
+            say(f"Python {version} is not on this machine")
+            if not pins:
+                continue  # the main run below has the newest dependencies
+            interpreter = sys.executable
+        say(f"{label} dependencies, without the compiled extra, on {interpreter}")
+        other = environment(f".venv-test-{label}", interpreter, ".[test]", *pins)
+        run(other, "-m", "pytest", "-q", "-m", "not local and not slow", "tests")
+    say("all tests, with the embedded model")
+    run(python, "-m", "pytest")
+
+
+def environment(folder: str, interpreter: str, *packages: str, **variables: str) -> str:
+    """Make a virtual environment with these packages, and give its interpreter."""
+    python = ROOT / folder / "bin" / "python"
+    if not python.exists():
+        run(interpreter, "-m", "venv", "--clear", folder)
+    editable = ["-e", packages[0], *packages[1:]]
+    run(str(python), "-m", "pip", "install", "-q", *editable, **variables)
+    return str(python)
+
+
+def find(version: str) -> str | None:
+    """Look for an interpreter that really runs: a shim may be there without one."""
+    pyenv = Path.home() / ".pyenv" / "versions"
+    known = sorted(map(str, pyenv.glob(f"{version}.*/bin/python{version}")))
+    for candidate in (shutil.which(f"python{version}"), *known):
+        if candidate and not subprocess.run(
+            [candidate, "--version"], capture_output=True, check=False
+        ).returncode:
+            return candidate
+    return None
+
+
+def run(*command: str, **variables: str) -> None:
+    """Run a command and show it; its failure ends everything."""
+    say(" ".join(command).replace(f"{ROOT}/", ""))
+    status = subprocess.run(command, env={**os.environ, **variables}, check=False)
+    if status.returncode:
+        sys.exit(f"failed: {' '.join(command)}")
+
+
+def say(text: str) -> None:
+    """Tell what happens next, and when."""
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

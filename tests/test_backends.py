@@ -1,0 +1,139 @@
+"""One suite over every backend: form for all, content against what is known."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from contextlib import contextmanager
+
+import pytest
+from servers import ChatServer
+from sklearn.base import clone
+
+from sklearn_logprob import FakeBackend, LlamaCppBackend, OpenAIBackend, Request
+from sklearn_logprob.backends import BACKENDS, make_backend
+from sklearn_logprob.collect import backend_key
+
+PROMPT = "Review: {}\nSentiment:"
+CHOICES = (" negative", " positive", "Negative", "Positive")
+
+# Constructor parameters that change no answer, only how it is come by.
+NO_ANSWER = {
+    "n_ctx", "n_threads", "api_key_env", "max_concurrency", "max_retries",
+    "max_top_logprobs", "timeout",
+}
+
+
+@contextmanager
+def chat_server():
+    """An openai backend over a real server on loopback."""
+    with ChatServer() as server:
+        yield OpenAIBackend("some-model", base_url=server.url, max_retries=0)
+
+
+@contextmanager
+def just(backend):
+    """A backend that needs no surroundings."""
+    yield backend
+
+
+CASES = {
+    "fake": lambda: just(FakeBackend({"fine": {"positive": 2.0}})),
+    "fake-shown": lambda: just(FakeBackend(exact=False)),
+    "openai": chat_server,
+    "llama-cpp": lambda: just(LlamaCppBackend(n_ctx=512)),
+}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.local if name == "llama-cpp" else ())
+        for name in CASES
+    ]
+)
+def backend(request):
+    """Every backend in turn."""
+    if request.param == "llama-cpp":
+        pytest.importorskip("llama_cpp")
+    with CASES[request.param]() as backend:
+        yield backend
+
+
+def ask(backend, texts, **params):
+    """Answers by the position of their request."""
+    choices = CHOICES if backend.scores_choices else ()
+    requests = [
+        Request((("prompt", PROMPT.format(text)),), choices, **params) for text in texts
+    ]
+    answers = dict(backend.answer(requests))
+    assert sorted(answers) == list(range(len(texts)))
+    return [answers[i] for i in range(len(texts))]
+
+
+def test_every_request_gets_its_own_answer(backend):
+    """One answer a request, whatever the company it comes in."""
+    texts = ["fine", "dull and long", "fine", "great"]
+    together = ask(backend, texts)
+    alone = [ask(backend, [text])[0] for text in texts]
+    for one, other in zip(together, alone, strict=True):
+        assert one.positions[0].token == other.positions[0].token
+        for (_, p), (_, q) in zip(one.choices, other.choices, strict=True):
+            assert p == pytest.approx(q, abs=0.02)
+    assert ask(backend, []) == []
+
+
+def test_answers_are_well_formed(backend):
+    """Log-probabilities: finite, at most 0, sorted, as many as asked, summing to one."""
+    for answer in ask(backend, ["fine", "dull"], top_logprobs=5):
+        assert len(answer.positions) == 1
+        position = answer.positions[0]
+        values = [value for _, value in position.top]
+        assert len(values) <= 5 and values == sorted(values, reverse=True)
+        assert all(math.isfinite(v) and v <= 1e-6 for v in values)
+        assert sum(map(math.exp, values)) <= 1 + 1e-4
+        assert position.token in dict(position.top)
+        assert [choice for choice, _ in answer.choices] == list(
+            CHOICES if backend.scores_choices else ()
+        )
+        assert sum(math.exp(value) for _, value in answer.choices) <= 1 + 1e-4
+        assert answer.usage.prompt_tokens > 0 and answer.usage.completion_tokens == 1
+
+
+def test_clones_and_pickles_answer_the_same(backend):
+    """Neither weights nor clients are on the object."""
+    [expected] = ask(backend, ["fine"])
+    for copy in (clone(backend), pickle.loads(pickle.dumps(backend))):
+        [answer] = ask(copy, ["fine"])
+        assert answer.positions[0].token == expected.positions[0].token
+        assert backend_key(copy) == backend_key(backend)
+    assert len(pickle.dumps(backend)) < 1000
+
+
+def test_parameters_that_change_answers_are_in_the_identity(backend, tmp_path):
+    """Each parameter enters the cache key, or is on the list of those that need not."""
+    other = tmp_path / "other.gguf"
+    other.write_bytes(b"GGUF other weights")
+    changed = {
+        "evidence": {"x": {"y": 1.0}}, "bias": {"y": 1.0}, "temperature": 9.0,
+        "label_mass": 0.1, "labels": ("a", "b"), "exact": not backend.scores_choices,
+        "model": "another", "base_url": "http://127.0.0.1:9/v1",
+        "reasoning_effort": "low", "extra_body": {"a": 1}, "model_path": other,
+    }
+    assert set(backend.answer_params) <= set(backend.get_params())
+    for name in set(backend.get_params()) - NO_ANSWER:
+        assert name in backend.answer_params
+        different = clone(backend).set_params(**{name: changed[name]})
+        assert backend_key(different) != backend_key(backend), name
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_names_make_backends(name):
+    """The short form gives the class with its defaults, the colon its model."""
+    backend = make_backend(name)
+    assert type(backend).__name__ == BACKENDS[name][1]
+    parameter = BACKENDS[name][2]
+    if parameter:
+        assert make_backend(f"{name}:some:model").get_params()[parameter] == "some:model"
+    else:
+        with pytest.raises(ValueError, match="The 'backend' parameter"):
+            make_backend(f"{name}:x")
