@@ -137,9 +137,7 @@ class AffineCalibration(LabelFreeCalibrator):
         matrix = np.inf if self.structure == "temperature" else self.matrix_penalty
         bias = self.bias_penalty if self.bias else np.inf
         full = self.structure == "matrix" and K <= MAX_FULL_CLASSES
-        return np.repeat(
-            [self.scale_penalty, matrix, bias], [1, K * K if full else K, K]
-        )
+        return np.repeat([self.scale_penalty, matrix, bias], [1, K * K if full else K, K])
 
 
 def _unpack(theta: Floats, K: int) -> tuple[float, Floats, Floats]:

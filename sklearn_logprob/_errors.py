@@ -1,5 +1,7 @@
-"""Errors and warnings. A wrong parameter is a plain ValueError or TypeError; what goes
-wrong with a prompt or a model is one of these:
+"""Errors and warnings, in two trees.
+
+A wrong parameter is a plain ValueError or TypeError. What goes wrong with a prompt or a
+model is one of these::
 
     LogprobError
      ├─ PromptError (ValueError)         a template that does not fit the data

@@ -221,9 +221,7 @@ def _flat_values(X: Any) -> list[Any] | None:
     values = list(X)
     if not values:
         raise ValueError("X is empty: 0 samples, while at least 1 is required.")
-    numbers = all(
-        isinstance(value, _NUMBER) and str(value) != "nan" for value in values
-    )
+    numbers = all(isinstance(value, _NUMBER) and str(value) != "nan" for value in values)
     return None if numbers else values
 
 

@@ -149,7 +149,7 @@ def _are_codes(present: NDArray[Any], n_classes: int) -> bool:
 
 def _warn_unnamed(present: NDArray[Any]) -> None:
     if present.dtype.kind in "iuf":
-        example = {label: "word" for label in present.tolist()[:2]}
+        example = dict.fromkeys(present.tolist()[:2], "word")
         warnings.warn(
             f"The label text would be the bare numbers {present.tolist()[:5]}, which "
             "tell the model nothing. Name them: LogprobClassifier(..., "

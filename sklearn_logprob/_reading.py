@@ -49,7 +49,9 @@ class AnswerReader:
 
     def followed(self, answer: Answer) -> tuple[Floats, Floats, Floats]:
         """Read the alternatives along the generated path: point, lower, upper."""
-        read = _Reading(np.zeros(self.n_classes), np.zeros(self.n_classes), np.zeros(self.n_classes))
+        read = _Reading(
+            np.zeros(self.n_classes), np.zeros(self.n_classes), np.zeros(self.n_classes)
+        )
         self._walk(answer.positions, "", 1.0, None, read)
         first = _shown(answer.positions[0]) if answer.positions else []
         floor = min((p for _, p in first), default=1.0)
@@ -92,7 +94,9 @@ class AnswerReader:
                 read.sure[held] += reach * p
             elif self._settled(text, said, may_say):
                 read.sure[next(iter(claims))] += reach * p
-            elif claims and token == positions[0].token and positions[1:] and not followed:
+            elif (
+                claims and token == positions[0].token and positions[1:] and not followed
+            ):
                 followed = True
                 next_held = next(iter(said), None)
                 self._walk(positions[1:], text, reach * p, next_held, read)
@@ -102,9 +106,7 @@ class AnswerReader:
                     if not self._is_weak(text):
                         read.shared[k] += reach * p / len(claims)
 
-    def _settled(
-        self, text: str, said: frozenset[int], may_say: frozenset[int]
-    ) -> bool:
+    def _settled(self, text: str, said: frozenset[int], may_say: frozenset[int]) -> bool:
         """Whether the text belongs to exactly one class."""
         return len(said | may_say) == 1 and not (may_say and self._is_weak(text))
 

@@ -22,7 +22,7 @@ Message: TypeAlias = tuple[Role, str]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to a model. With the backend's identity it *is* the cache key.
+    r"""One question to a model. With the backend's identity it *is* the cache key.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Request:
     Examples
     --------
     >>> from sklearn_logprob import Request
-    >>> Request((("prompt", "Review: fine\\nSentiment:"),)).max_tokens
+    >>> Request((("prompt", "Review: fine\nSentiment:"),)).max_tokens
     1
     """
 

@@ -32,8 +32,9 @@ __all__ = ["LogprobClassifier"]
 
 LOW_LABEL_MASS = 0.1  # median probability on any label below which fit warns
 
+
 class LogprobClassifier(ClassifierMixin, BaseEstimator):
-    """Classify texts by the log-probabilities that a language model gives to labels.
+    r"""Classify texts by the log-probabilities that a language model gives to labels.
 
     The model is asked once for each distinct text and read, not sampled: its next-token
     distribution holds a probability for every label. These label log scores rank well
@@ -131,7 +132,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
     >>> backend = FakeBackend({"great": {"good": 2.0}, "dull": {"good": -2.0}},
     ...                       bias={"good": 3.0})
     >>> X, y = ["great", "dull", "great fun", "so dull"], ["good", "bad"] * 2
-    >>> clf = LogprobClassifier(backend, prompt="Review: {text}\\nIt was").fit(X, y)
+    >>> clf = LogprobClassifier(backend, prompt="Review: {text}\nIt was").fit(X, y)
     >>> clf.predict(["a great film", "a dull one"]).tolist()
     ['good', 'bad']
     """
@@ -399,7 +400,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self, selector: Any, S: Floats, codes: NDArray[np.intp] | None
     ) -> Any:
         """Choose on probabilities from calibrators that did not see the row."""
-        if not _needs_labels(selector):
+        if codes is None or not _needs_labels(selector):
             return selector.fit(np.empty((0, S.shape[1])), None).threshold_
         unfitted = make_calibrator(self.calibrator)
         P = cross_val_proba(unfitted, S, codes, self.cv, self.random_state)

@@ -43,7 +43,7 @@ class ThresholdDisplay:
     Examples
     --------
     >>> from sklearn_logprob.plots import ThresholdDisplay
-    >>> display = ThresholdDisplay.from_predictions([0, 1, 1], [0.2, 0.4, 0.9], pos_label=1)
+    >>> display = ThresholdDisplay.from_predictions([0, 1, 1], [0.2, 0.4, 0.9])
     >>> display.precision.round(2).tolist()
     [0.67, 1.0, 1.0]
     """
@@ -161,7 +161,10 @@ class ThresholdDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         self.lines_ = [
             ax.plot(self.thresholds, values, drawstyle="steps-post", label=label)[0]
-            for values, label in ((self.precision, "precision"), (self.recall, "recall"))
+            for values, label in (
+                (self.precision, "precision"),
+                (self.recall, "recall"),
+            )
         ]
         if self.chosen is not None:
             at = self._at(self.chosen)

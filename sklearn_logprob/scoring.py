@@ -61,8 +61,8 @@ class LabelScores:
     >>> read = label_scores([answer], [["bad"], ["good"]])
     >>> read.censored
     array([[ True, False]])
-    >>> read.upper.round(3)  # "bad" has at most what " good" leaves
-    array([[-0.933, -0.5  ]])
+    >>> read.upper.round(3)  # "bad" has at most what " good" leaves, "good" perhaps all
+    array([[-0.933,  0.   ]])
     """
 
     scores: Floats
@@ -90,9 +90,7 @@ def choices_of(spellings: Sequence[Sequence[str]]) -> tuple[str, ...]:
     >>> choices_of([["bad"], ["good"]])
     (' bad', ' good', 'bad', 'good')
     """
-    return tuple(
-        sorted({p + s for forms in spellings for s in forms for p in ("", " ")})
-    )
+    return tuple(sorted({p + s for forms in spellings for s in forms for p in ("", " ")}))
 
 
 def label_scores(

@@ -29,7 +29,10 @@ OLDEST = [
     "polars==1.9.0",
 ]
 # Without multimodal input, which this package has no use for, the compilation is shorter.
-BUILD = {"CMAKE_ARGS": "-DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF", "CMAKE_BUILD_PARALLEL_LEVEL": "2"}
+BUILD = {
+    "CMAKE_ARGS": "-DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF",
+    "CMAKE_BUILD_PARALLEL_LEVEL": "2",
+}
 
 
 def main() -> None:
@@ -74,9 +77,12 @@ def find(version: str) -> str | None:
     pyenv = Path.home() / ".pyenv" / "versions"
     known = sorted(map(str, pyenv.glob(f"{version}.*/bin/python{version}")))
     for candidate in (shutil.which(f"python{version}"), *known):
-        if candidate and not subprocess.run(
-            [candidate, "--version"], capture_output=True, check=False
-        ).returncode:
+        if (
+            candidate
+            and not subprocess.run(
+                [candidate, "--version"], capture_output=True, check=False
+            ).returncode
+        ):
             return candidate
     return None
 

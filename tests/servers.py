@@ -121,9 +121,7 @@ def send_text(text: str, *, status: int = 200, **headers: str) -> Reply:
     return lambda body: Http(text.encode(), status, named)
 
 
-def refuse(
-    status: int, message: str = "no", *, code: str = "", **headers: str
-) -> Reply:
+def refuse(status: int, message: str = "no", *, code: str = "", **headers: str) -> Reply:
     """Reply with an error in OpenAI's words; ``Retry_After="0.01"`` is a header."""
     error = {"message": message, "type": "error", "param": None, "code": code or None}
     return send_text(json.dumps({"error": error}), status=status, **headers)

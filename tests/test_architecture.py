@@ -153,8 +153,7 @@ def test_imports_go_down(name):
     wrong = {
         other
         for other in own_imports(name) - family
-        if LAYERS[other] >= LAYERS[name]
-        or {LAYERS[other], LAYERS[name]} == {PURE, EDGE}
+        if LAYERS[other] >= LAYERS[name] or {LAYERS[other], LAYERS[name]} == {PURE, EDGE}
     }
     assert wrong == set()
 
@@ -187,9 +186,7 @@ def test_pure_modules_touch_nothing_outside(name):
 def test_one_module_speaks_to_llama_cpp():
     """So that everything else works without it."""
     speak = {
-        n
-        for n in MODULES
-        if any("llama_cpp" in f.split(".")[0] for f in imported_by(n))
+        n for n in MODULES if any("llama_cpp" in f.split(".")[0] for f in imported_by(n))
     }
     assert speak == {"backends._llama_engine"}
 
@@ -222,9 +219,7 @@ def public_things() -> dict[str, type]:
     private = {n for n in MODULES if any(part[0] == "_" for part in n.split("."))}
     modules = [sklearn_logprob, *map(imported, MODULES.keys() - private)]
     things = [getattr(module, name) for module in modules for name in module.__all__]
-    named = {
-        f"{t.__module__}.{t.__qualname__}": t for t in things if is_documentable(t)
-    }
+    named = {f"{t.__module__}.{t.__qualname__}": t for t in things if is_documentable(t)}
     return dict(sorted(named.items()))
 
 
@@ -284,9 +279,7 @@ def test_docstrings_show_an_example(name):
 
 def test_modules_are_short():
     """One idea a file; the public estimator is long by its documentation alone."""
-    lengths = {
-        name: len(path.read_text().splitlines()) for name, path in MODULES.items()
-    }
+    lengths = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
     assert {n: k for n, k in lengths.items() if k > LONGER.get(n, MOST_LINES)} == {}
 
 
@@ -313,9 +306,7 @@ def test_constructors_store_and_nothing_else(name):
         return
     source = textwrap.dedent(inspect.getsource(cls.__init__))
     body = ast.parse(source).body[0].body
-    assert [ast.unparse(line) for line in body] == [
-        f"self.{p} = {p}" for p in parameters
-    ]
+    assert [ast.unparse(line) for line in body] == [f"self.{p} = {p}" for p in parameters]
 
 
 # ------------------------------------------------------------------ secrets
@@ -373,6 +364,4 @@ def test_no_file_names_a_place_outside_the_project():
     files = [PROJECT / name for name in listed if name and (PROJECT / name).is_file()]
     outside = [f"/{name}/".encode() for name in ("work", "farm", "root")]
     outside.append(b"../" + b"shared")
-    assert [
-        path for path in files if any(o in path.read_bytes() for o in outside)
-    ] == []
+    assert [path for path in files if any(o in path.read_bytes() for o in outside)] == []

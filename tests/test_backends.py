@@ -19,8 +19,13 @@ CHOICES = (" negative", " positive", "Negative", "Positive")
 
 # Constructor parameters that change no answer, only how it is come by.
 NO_ANSWER = {
-    "n_ctx", "n_threads", "api_key_env", "max_concurrency", "max_retries",
-    "max_top_logprobs", "timeout",
+    "n_ctx",
+    "n_threads",
+    "api_key_env",
+    "max_concurrency",
+    "max_retries",
+    "max_top_logprobs",
+    "timeout",
 }
 
 
@@ -114,10 +119,17 @@ def test_parameters_that_change_answers_are_in_the_identity(backend, tmp_path):
     other = tmp_path / "other.gguf"
     other.write_bytes(b"GGUF other weights")
     changed = {
-        "evidence": {"x": {"y": 1.0}}, "bias": {"y": 1.0}, "temperature": 9.0,
-        "label_mass": 0.1, "labels": ("a", "b"), "exact": not backend.scores_choices,
-        "model": "another", "base_url": "http://127.0.0.1:9/v1",
-        "reasoning_effort": "low", "extra_body": {"a": 1}, "model_path": other,
+        "evidence": {"x": {"y": 1.0}},
+        "bias": {"y": 1.0},
+        "temperature": 9.0,
+        "label_mass": 0.1,
+        "labels": ("a", "b"),
+        "exact": not backend.scores_choices,
+        "model": "another",
+        "base_url": "http://127.0.0.1:9/v1",
+        "reasoning_effort": "low",
+        "extra_body": {"a": 1},
+        "model_path": other,
     }
     assert set(backend.answer_params) <= set(backend.get_params())
     for name in set(backend.get_params()) - NO_ANSWER:

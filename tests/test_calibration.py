@@ -469,9 +469,7 @@ def test_make_calibrator_clones_and_refuses():
     assert made is not given_one
     assert made.C == 3
     assert make_calibrator("auto") is not make_calibrator("auto")
-    with pytest.raises(
-        ValueError, match=r"must be None, 'auto', .* Got 'platt' instead"
-    ):
+    with pytest.raises(ValueError, match=r"must be None, 'auto', .* Got 'platt' instead"):
         make_calibrator("platt")
     for wrong in (3, LogisticRegression, ["auto"], CalibratedClassifierCV):
         with pytest.raises(TypeError, match=r"'calibrator' parameter .* instead"):

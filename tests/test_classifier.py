@@ -23,7 +23,12 @@ from sklearn_logprob import (
 )
 
 WORDS = {
-    "great": 1.5, "warm": 1.0, "funny": 0.5, "flat": -0.5, "slow": -1.0, "dull": -1.5,
+    "great": 1.5,
+    "warm": 1.0,
+    "funny": 0.5,
+    "flat": -0.5,
+    "slow": -1.0,
+    "dull": -1.5,
 }
 EVIDENCE = {word: {"positive": weight} for word, weight in WORDS.items()}
 PROMPT = "Review: {text}\nSentiment:"
@@ -88,7 +93,9 @@ def test_zero_shot_asks_nothing_in_fit():
 def test_scores_are_what_the_model_says():
     """Label log scores are the planted posterior times the label mass."""
     clf = LogprobClassifier(
-        FakeBackend(EVIDENCE, label_mass=0.5), prompt="{text}", classes=["negative", "positive"]
+        FakeBackend(EVIDENCE, label_mass=0.5),
+        prompt="{text}",
+        classes=["negative", "positive"],
     ).fit(["great", "dull"])
     assert clf.label_mass_ == pytest.approx(0.5)
     truth = FakeBackend(EVIDENCE).log_posterior("warm", ["negative", "positive"])
@@ -119,8 +126,16 @@ def test_predict_proba_is_a_distribution_and_log_proba_its_log():
 
 @pytest.mark.parametrize(
     "calibrator",
-    [None, "auto", "temperature", "sigmoid", "vector", "matrix", "isotonic",
-     LogisticRegression()],
+    [
+        None,
+        "auto",
+        "temperature",
+        "sigmoid",
+        "vector",
+        "matrix",
+        "isotonic",
+        LogisticRegression(),
+    ],
 )
 def test_every_calibrator_fits_and_clones(calibrator):
     """All short forms and a foreign classifier give probabilities."""
@@ -187,7 +202,9 @@ def test_labels_of_every_type_come_back():
     X, y = reviews(60)
     positive = y == "positive"
     for labels in (positive, positive.astype(int) + 1, np.where(positive, "p", "n")):
-        forms = dict(zip(np.unique(labels).tolist(), ["negative", "positive"], strict=True))
+        forms = dict(
+            zip(np.unique(labels).tolist(), ["negative", "positive"], strict=True)
+        )
         clf = biased(verbalizer=forms).fit(X, labels)
         predicted = clf.predict(X)
         assert predicted.dtype == labels.dtype
@@ -267,7 +284,9 @@ def test_low_label_mass_is_warned_about_with_a_remedy():
     """The warning names the share, what the model would say, and what to do."""
     X, y = reviews(20)
     backend = FakeBackend(EVIDENCE, label_mass=0.01)
-    with pytest.warns(LowLabelMassWarning, match=r"hold 1.0% .* rather say 'I'") as caught:
+    with pytest.warns(
+        LowLabelMassWarning, match=r"hold 1.0% .* rather say 'I'"
+    ) as caught:
         clf = LogprobClassifier(backend, prompt=PROMPT).fit(X, y)
     assert caught[0].filename == __file__
     assert clf.label_mass_ == pytest.approx(0.01)
@@ -281,7 +300,10 @@ def test_tables_fill_the_fields(table):
     frame = table({"title": ["t"] * 40, "body": X})
     clf = biased().set_params(prompt="{title}: {body}").fit(frame, y)
     assert clf.requests(frame)[0].messages[0][1] == f"t: {X[0]}"
-    assert clf.n_features_in_ == 2 and clf.feature_names_in_.tolist() == ["title", "body"]
+    assert clf.n_features_in_ == 2 and clf.feature_names_in_.tolist() == [
+        "title",
+        "body",
+    ]
     with pytest.raises(PromptError, match="columns: title, body"):
         biased().set_params(prompt="{text} {nobody}").fit(frame, y)
 
@@ -317,13 +339,22 @@ X4, Y4 = ["great", "dull", "warm", "slow"], ["positive", "negative"] * 2
         ({"verbalizer": {"positive": "good"}}, X4, Y4, ValueError, "'negative'"),
         (
             {"verbalizer": {"positive": "good", "negative": "good"}},
-            X4, Y4, ValueError, "two classes",
+            X4,
+            Y4,
+            ValueError,
+            "two classes",
         ),
         ({"verbalizer": 3}, X4, Y4, TypeError, "The 'verbalizer' parameter"),
         ({"prompt": "Review:"}, X4, Y4, PromptError, "no field"),
         ({"prompt": "{review}"}, X4, Y4, PromptError, r"\{review\}"),
         ({"prompt": 3}, X4, Y4, TypeError, "The 'prompt' parameter"),
-        ({"backend": "olama"}, X4, Y4, ValueError, "The 'backend' parameter .* 'openai"),
+        (
+            {"backend": "olama"},
+            X4,
+            Y4,
+            ValueError,
+            "The 'backend' parameter .* 'openai",
+        ),
         ({"backend": 3}, X4, Y4, TypeError, "The 'backend' parameter"),
         ({"calibrator": "platt"}, X4, Y4, ValueError, "'temperature'"),
         ({"calibrator": 3}, X4, Y4, TypeError, "The 'calibrator' parameter"),
@@ -337,9 +368,18 @@ X4, Y4 = ["great", "dull", "warm", "slow"], ["positive", "negative"] * 2
         ({}, None, Y4, ValueError, "no texts"),
         (
             {"classes": Y4[:2], "calibrator": "vector"},
-            X4, None, ValueError, "learns from labels",
+            X4,
+            None,
+            ValueError,
+            "learns from labels",
         ),
-        ({"classes": Y4[:2], "threshold": "f1"}, X4, None, ValueError, "chosen on labels"),
+        (
+            {"classes": Y4[:2], "threshold": "f1"},
+            X4,
+            None,
+            ValueError,
+            "chosen on labels",
+        ),
     ],
 )
 def test_bad_input_fails_before_any_call(params, X, y, error, message):

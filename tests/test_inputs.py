@@ -180,9 +180,7 @@ def test_single_precision_is_not_padded(wrap):
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**63), 2**63 - 1)
-)
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**63), 2**63 - 1))
 def test_numbers_read_as_python_prints_them(real, integer):
     """The text of a number is Python's own, so that it reads back exactly."""
     for X, value in [(np.array([[real]]), real), (np.array([[integer]]), integer)]:
@@ -233,9 +231,7 @@ def test_cell_that_is_no_text_or_number_is_named(bad):
     """Other objects are not silently printed into a prompt."""
     X = np.empty((2, 1), dtype=object)
     X[0, 0], X[1, 0] = "a", bad
-    with pytest.raises(
-        TypeError, match=r"^Row 1, column 'x0' of X is of type .*str\(\)"
-    ):
+    with pytest.raises(TypeError, match=r"^Row 1, column 'x0' of X is of type .*str\(\)"):
         read_rows(X, BaseEstimator(), reset=True)
 
 
@@ -279,9 +275,7 @@ def test_texts_and_tables_do_not_mix():
     """A model of texts refuses a table and the reverse, until it is fitted anew."""
     estimator = BaseEstimator()
     read_rows(TEXTS, estimator, reset=True)
-    with pytest.raises(
-        ValueError, match="X is a table, but BaseEstimator was fitted on"
-    ):
+    with pytest.raises(ValueError, match="X is a table, but BaseEstimator was fitted on"):
         read_rows(OBJECTS, estimator, reset=False)
     read_rows(OBJECTS, estimator, reset=True)
     with pytest.raises(ValueError, match=r"X holds texts, .* table with 4 column"):

@@ -19,7 +19,7 @@ def test_names_come_from_y():
 
 @pytest.mark.parametrize("classes, forms", [(NAMES, None), (None, dict.fromkeys(NAMES))])
 def test_encoded_y_maps_onto_the_sorted_names(classes, forms):
-    """scikit-learn's codes 0..K-1 are the names in sorted order; predictions are codes."""
+    """Codes 0..K-1 are the names in sorted order; predictions are codes."""
     labels = resolve_labels(np.array([2, 0, 1, 1]), classes, forms)
     assert labels.names == ["bad", "good", "meh"]
     assert labels.classes.tolist() == [0, 1, 2]

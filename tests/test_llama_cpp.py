@@ -11,7 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from sklearn_logprob import LlamaCppBackend, LogprobClassifier, PromptTooLongError, Request
+from sklearn_logprob import (
+    LlamaCppBackend,
+    LogprobClassifier,
+    PromptTooLongError,
+    Request,
+)
 from sklearn_logprob._errors import UnsupportedRequestError
 from sklearn_logprob.backends.llama_cpp import find_gguf
 
@@ -88,8 +93,9 @@ def test_scores_sum_to_at_most_one():
 
 def test_one_token_labels_agree_with_the_top_tokens():
     """Exact scores and the returned alternatives are the same distribution."""
-    found = answer(raw("Review: great fun!\nSentiment:", " negative", " positive",
-                       top_logprobs=200))
+    found = answer(
+        raw("Review: great fun!\nSentiment:", " negative", " positive", top_logprobs=200)
+    )
     top = dict(found.positions[0].top)
     assert len(found.positions[0].top) == 200
     for choice, log_prob in found.choices:

@@ -169,9 +169,7 @@ def test_an_answer_prefix_is_passed_to_a_compatible_server() -> None:
         ("Qwen/Qwen3-8B", None),
     ],
 )
-def test_reasoning_is_switched_off_where_it_can_be(
-    model: str, sent: str | None
-) -> None:
+def test_reasoning_is_switched_off_where_it_can_be(model: str, sent: str | None) -> None:
     """Families that reason by default and allow "none" are told so, others are not."""
     assert resolve_effort("auto", model) == sent
     assert resolve_effort(None, model) is None

@@ -368,9 +368,7 @@ def test_default_prompt_fits_any_columns(columns):
     assume("labels" not in columns)
     rows = Rows(tuple(columns), [tuple(f"<{i}>" for i in range(len(columns)))])
     ((message,),) = make_template(None, columns).render(rows, LABELS)
-    assert [f"<{i}>" in message[1] for i in range(len(columns))] == [True] * len(
-        columns
-    )
+    assert [f"<{i}>" in message[1] for i in range(len(columns))] == [True] * len(columns)
 
 
 def test_make_template():

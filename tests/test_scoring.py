@@ -72,7 +72,7 @@ def test_a_lone_letter_is_no_evidence():
 def test_a_newline_is_no_evidence():
     """It may stand before any label: possible, but credited to none."""
     shown = position({"\n": 0.5, " good": 0.3, " bad": 0.2})
-    point, lower, upper = read([["bad"], ["good"]], shown)
+    point, _, upper = read([["bad"], ["good"]], shown)
     assert point == pytest.approx([0.2, 0.3]) and upper == pytest.approx([0.7, 0.8])
 
 
@@ -126,7 +126,9 @@ def test_a_leading_space_token_is_followed():
     assert read([["bad"], ["good"]], first, second)[0] == pytest.approx([0.25, 0.75])
 
 
-@pytest.mark.parametrize("sentinel", [-9999.0, -3.4028235e38, float("-inf"), float("nan")])
+@pytest.mark.parametrize(
+    "sentinel", [-9999.0, -3.4028235e38, float("-inf"), float("nan")]
+)
 def test_sentinels_are_censored(sentinel):
     """A sentinel says 'below the returned alternatives', never a number."""
     shown = TokenLogprobs(" good", -0.5, ((" good", -0.5), (" bad", sentinel)))
@@ -145,8 +147,15 @@ def test_censored_score_is_at_most_the_last_shown_and_an_equal_share():
 
 def test_exact_choices_are_summed_over_spellings():
     """Exact scores need no bounds."""
-    answer = Answer(choices=tuple(zip(choices_of([["bad"], ["good"]]),
-                                      np.log([0.1, 0.2, 0.3, 0.4]).tolist(), strict=True)))
+    answer = Answer(
+        choices=tuple(
+            zip(
+                choices_of([["bad"], ["good"]]),
+                np.log([0.1, 0.2, 0.3, 0.4]).tolist(),
+                strict=True,
+            )
+        )
+    )
     found = label_scores([answer], [["bad"], ["good"]])
     np.testing.assert_allclose(np.exp(found.scores), [[0.4, 0.6]])
     np.testing.assert_array_equal(found.lower, found.upper)
@@ -176,13 +185,31 @@ def test_scores_sum_to_at_most_one_and_permute(weights, total):
 def test_truth_lies_within_the_bounds_for_every_k(seed, k):
     """From full knowledge to one alternative, the truth never leaves its interval."""
     rng = np.random.default_rng(seed)
-    tokens = [" good", "good", " Good", " bad", "Bad", " ugly", "x", "y", "z", "w", "v", "q"]
+    tokens = [
+        " good",
+        "good",
+        " Good",
+        " bad",
+        "Bad",
+        " ugly",
+        "x",
+        "y",
+        "z",
+        "w",
+        "v",
+        "q",
+    ]
     truth = dict(zip(tokens, rng.dirichlet(np.ones(len(tokens)) * 0.5), strict=True))
     spellings = Verbalizer().spellings(["bad", "good", "ugly"])
-    expected = [truth[" bad"] + truth["Bad"], truth[" good"] + truth["good"]
-                + truth[" Good"], truth[" ugly"]]
+    expected = [
+        truth[" bad"] + truth["Bad"],
+        truth[" good"] + truth["good"] + truth[" Good"],
+        truth[" ugly"],
+    ]
     kept = dict(sorted(truth.items(), key=lambda item: -item[1])[:k])
-    _, lower, upper = read(spellings, position({t: max(p, 1e-300) for t, p in kept.items()}))
+    _, lower, upper = read(
+        spellings, position({t: max(p, 1e-300) for t, p in kept.items()})
+    )
     assert (lower <= np.add(expected, 1e-9)).all()
     assert (expected <= upper + 1e-9).all()
     if k == len(tokens):

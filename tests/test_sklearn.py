@@ -118,9 +118,7 @@ def test_one_vs_rest():
 def test_without_names_encoded_labels_are_warned_about():
     """Nobody named the numbers, so the model would be asked about '0' and '1'."""
     with pytest.warns(UnnamedLabelsWarning, match="meta-estimator has encoded it"):
-        cross_val_predict(
-            classifier(verbalizer=None), X, Y, method="predict_proba", cv=3
-        )
+        cross_val_predict(classifier(verbalizer=None), X, Y, method="predict_proba", cv=3)
 
 
 def test_tuned_threshold_classifier_cv():
@@ -198,7 +196,10 @@ def test_joblib_and_pickle_round_trips(tmp_path):
     """Stored and loaded, it predicts the same."""
     clf = classifier(threshold="f1_macro").fit(X, Y)
     joblib.dump(clf, tmp_path / "clf.joblib")
-    for loaded in (joblib.load(tmp_path / "clf.joblib"), pickle.loads(pickle.dumps(clf))):
+    for loaded in (
+        joblib.load(tmp_path / "clf.joblib"),
+        pickle.loads(pickle.dumps(clf)),
+    ):
         np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
 
 

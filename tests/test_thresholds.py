@@ -319,9 +319,7 @@ def test_class_that_never_occurs_is_not_predicted(metric, method, K):
     P = np.column_stack([sample(0, 20, [1] * (K - 1))[0], np.zeros(20)])
     y = decide(P)
     selector = BestMetric(metric, method=method).fit(P, y)
-    np.testing.assert_array_equal(
-        np.unique(decide(P, selector.threshold_)), range(K - 1)
-    )
+    np.testing.assert_array_equal(np.unique(decide(P, selector.threshold_)), range(K - 1))
     assert np.min(selector.threshold_) > 0
     if method == "search" and K == 3:
         assert selector.value_ == pytest.approx(1)
@@ -440,12 +438,8 @@ def test_names_and_selectors_are_taken():
 @pytest.mark.parametrize(
     ("threshold", "n_classes"),
     [
-        *product(
-            ["f1_makro", True, np.True_, [0.1, 0, 0.9], {"a": 1}, [True] * 3], [3]
-        ),
-        *product(
-            [1.5, -0.1, np.nan, True, [1, 2, 3], [1, -1], [1, np.inf], object], [2]
-        ),
+        *product(["f1_makro", True, np.True_, [0.1, 0, 0.9], {"a": 1}, [True] * 3], [3]),
+        *product([1.5, -0.1, np.nan, True, [1, 2, 3], [1, -1], [1, np.inf], object], [2]),
         (0.3, 3),
         ([1, 2], 3),
     ],

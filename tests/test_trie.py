@@ -11,9 +11,7 @@ from sklearn_logprob.backends._trie import TokenTrie
 
 VOCABULARY = 4
 
-paths = st.lists(
-    st.integers(0, VOCABULARY - 1), min_size=1, max_size=3
-).map(tuple)
+paths = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=3).map(tuple)
 
 
 def model(seed):

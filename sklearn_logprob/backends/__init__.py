@@ -52,7 +52,8 @@ def make_backend(backend: Any) -> Backend:
         if name in BACKENDS and (not model or BACKENDS[name][2]):
             module, class_name, parameter = BACKENDS[name]
             cls = getattr(import_module(f"{__name__}.{module}"), class_name)
-            return cast(Backend, cls(**{parameter: model} if model else {}))
+            made = cls(**{parameter: model}) if parameter and model else cls()
+            return cast(Backend, made)
         raise ValueError(
             "The 'backend' parameter of LogprobClassifier must be 'llama-cpp', "
             "'llama-cpp:PATH.gguf', 'openai:MODEL', 'fake' or a backend object. "

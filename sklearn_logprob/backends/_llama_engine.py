@@ -48,7 +48,9 @@ class LlamaEngine:
         model_params = llama_cpp.llama_model_default_params()
         # llama.cpp's AMX kernels crash on some machines (its issues 20824 and 26954).
         model_params.use_extra_bufts = not _cpu_has_amx()
-        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), model_params)
+        self._model = llama_cpp.llama_model_load_from_file(
+            os.fsencode(path), model_params
+        )
         if not self._model:
             raise ValueError(f"llama.cpp could not load {path!r}: is the file complete?")
         params = llama_cpp.llama_context_default_params()

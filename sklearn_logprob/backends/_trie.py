@@ -63,8 +63,7 @@ class TokenTrie:
             In the order of the sequences; they log-sum to at most 0.
         """
         path_log_prob = {
-            s: sum(float(after[s[:i]][s[i]]) for i in range(len(s)))
-            for s in self._labels
+            s: sum(float(after[s[:i]][s[i]]) for i in range(len(s))) for s in self._labels
         }
         extensions: dict[Path, list[Path]] = {s: [] for s in self._labels}
         for longer in self._labels:

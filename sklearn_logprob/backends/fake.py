@@ -115,10 +115,13 @@ class FakeBackend(BaseEstimator):
             forms = sorted({c.strip().casefold() for c in request.choices or self.labels})
             spoken = dict(zip(forms, self.log_posterior(prompt, forms), strict=True))
             usage = TokenUsage(len(prompt.split()), request.max_tokens, 0)
-            yield index, Answer(
-                (self._position(spoken, request.top_logprobs),),
-                self._choices(spoken, request.choices) if self.exact else (),
-                usage,
+            yield (
+                index,
+                Answer(
+                    (self._position(spoken, request.top_logprobs),),
+                    self._choices(spoken, request.choices) if self.exact else (),
+                    usage,
+                ),
             )
 
     def log_posterior(self, prompt: str, forms: Sequence[str]) -> Floats:

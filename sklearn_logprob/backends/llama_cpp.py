@@ -136,9 +136,7 @@ class LlamaCppBackend(BaseEstimator):
         answered = [int(log_probs.argmax())]
         while len(answered) < request.max_tokens:
             log_probs, _ = engine.evaluate([*tokens, *answered])
-            positions.append(
-                _position(engine.pieces, log_probs, request.top_logprobs)
-            )
+            positions.append(_position(engine.pieces, log_probs, request.top_logprobs))
             answered.append(int(log_probs.argmax()))
         usage = TokenUsage(len(tokens), len(answered), kept)
         return Answer(tuple(positions), choices, usage)
