@@ -29,7 +29,7 @@ N_ROUNDS = 5
 MOST_NATS = 2e-2  # another order of summing changes float32 scores a little
 CLAIM = 1.5
 
-TEMPLATE = TEMPLATES["two demonstrations"]
+TEMPLATE = TEMPLATES["two, set apart"]
 
 Scores = list[dict[str, float]]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -32,17 +32,15 @@ __all__ = ["N_TEST", "N_TRAIN", "TEMPLATES", "VERBALIZER", "run_demo"]
 N_TRAIN, N_TEST = 200, 300
 METRIC = "balanced_accuracy"
 VERBALIZER = {"rotten": "negative", "fresh": "positive"}
+DULL = "Review: A dull, lifeless film that wastes a good cast.\nSentiment: negative"
+WARM = "Review: Funny, warm and beautifully acted throughout.\nSentiment: positive"
+QUESTION = "Review: {text}\nSentiment:"
 TEMPLATES = {
-    "plain": "Review: {text}\nSentiment:",
-    "sentence": "Movie review: {text}\nThe critic's opinion of the movie is",
-    "two demonstrations": (
-        "Review: A dull, lifeless film that wastes a good cast.\n"
-        "Sentiment: negative\n\n"
-        "Review: Funny, warm and beautifully acted from start to finish.\n"
-        "Sentiment: positive\n\n"
-        "Review: {text}\nSentiment:"
-    ),
+    "no demonstration": QUESTION,
+    "two, run on": f"{DULL}\n{WARM}\n{QUESTION}",
+    "two, set apart": f"{DULL}\n\n{WARM}\n\n{QUESTION}",
 }
+"""Name → template; the last two differ by blank lines only."""
 
 
 def run_demo(backend: str, output: Path) -> None:
@@ -55,44 +53,42 @@ def run_demo(backend: str, output: Path) -> None:
     output : Path
         Folder for the pictures.
     """
-    # Two templates leave the labels little probability; the table says so instead.
+    # Without demonstrations the labels hold little probability; the table says so.
     warnings.simplefilter("ignore", LowLabelMassWarning)
     X, y = _reviews("train", N_TRAIN)
     X_test, y_test = _reviews("test", N_TEST)
-    usage = Usage()
     clf = LogprobClassifier(
         backend,
         verbalizer=VERBALIZER,
         threshold=METRIC,
         pos_label="fresh",
+        verbose=True,
         random_state=0,
     )
-    print(f"Asking {backend} about {N_TRAIN} labelled reviews, with each template:")
-    raw_scores = {}
+    usage = Usage()
+    print(f"Asking {backend} about {N_TRAIN} labelled and {N_TEST} other reviews:")
     for name, template in TEMPLATES.items():
-        print(f"  {name}", flush=True)
-        raw = clone(clf).set_params(prompt=template, calibrator=None, threshold=None)
-        raw.set_params(verbose=True).fit(X, y).set_params(verbose=False)
-        raw_scores[name] = (raw.label_mass_, *_log_loss_and_accuracy(raw, X, y))
-        _add(usage, raw.usage_)
-    search = GridSearchCV(  # asks nothing: every answer is in the cache
-        clf.set_params(verbose=False),
+        print(f"  template with {name.replace('two', 'two demonstrations')}", flush=True)
+        asked = clone(clf).set_params(prompt=template).fit(X, y)
+        asked.predict(X_test)
+        _add(usage, asked.usage_)
+
+    clf.set_params(verbose=False)  # every answer is in the cache from here on
+    search = GridSearchCV(
+        clf,
         {"prompt": list(TEMPLATES.values())},
         scoring=["neg_log_loss", "roc_auc", "accuracy"],
         refit="neg_log_loss",
         cv=StratifiedKFold(5, shuffle=True, random_state=0),
     ).fit(X, y)
-    _print_search(search, raw_scores)
-
+    _print_search(search)
+    _print_tests(search, X, y, X_test, y_test)
     best = search.best_estimator_
-    raw = clone(best).set_params(calibrator=None, threshold=None).fit(X, y)
-    print(f"\nAsking about {N_TEST} other reviews, with the best template:", flush=True)
-    best.set_params(verbose=True).predict(X_test)
-    _print_scores(raw, best.set_params(verbose=False), X_test, y_test)
     _print_model(best)
-    for part in (best, raw):
-        _add(usage, part.usage_)
-    print(f"\n{usage.requests} requests sent, {usage.cache_hits} answered from the cache")
+    _add(usage, best.usage_)
+    print(
+        f"\nrequests sent: {usage.requests}; answered from the cache: {usage.cache_hits}"
+    )
     _draw(best, X_test, y_test, output)
 
 
@@ -107,52 +103,50 @@ def _add(total: Usage, part: Usage) -> None:
         setattr(total, field.name, both)
 
 
-def _log_loss_and_accuracy(
-    clf: Any, X: list[str], y: NDArray[Any]
-) -> tuple[float, float]:
-    loss = log_loss(y, clf.predict_proba(X), labels=clf.classes_)
-    return loss, accuracy_score(y, clf.predict(X))
-
-
-def _print_search(search: Any, raw_scores: Mapping[str, tuple[float, ...]]) -> None:
-    """Show how the templates compare before calibration, and after it out of fold."""
-    print(
-        f"\n{'':<20}{'label':>8}{'raw':>19}{'calibrated, 5-fold CV':>29}\n"
-        f"{'template':<20}{'mass':>8}{'log loss':>10}{'accuracy':>9}"
-        f"{'log loss':>10}{'accuracy':>9}{'ROC AUC':>9}"
-    )
+def _print_search(search: Any) -> None:
+    """Show how the templates compare out of fold, calibrated and tuned."""
     results = search.cv_results_
-    for i, (name, (mass, loss, accuracy)) in enumerate(raw_scores.items()):
+    print(f"\n5-fold cross-validation on {N_TRAIN} reviews, calibrated and tuned")
+    print(f"{'demonstrations':<18}{'log loss':>10}{'accuracy':>10}{'ROC AUC':>10}")
+    for i, name in enumerate(TEMPLATES):
+        means = [results[f"mean_test_{s}"][i] for s in ("neg_log_loss", "accuracy")]
         print(
-            f"{name:<20}{mass:>8.3f}{loss:>10.3f}{accuracy:>9.3f}"
-            f"{-results['mean_test_neg_log_loss'][i]:>10.3f}"
-            f"{results['mean_test_accuracy'][i]:>9.3f}"
-            f"{results['mean_test_roc_auc'][i]:>9.3f}"
+            f"{name:<18}{-means[0]:>10.3f}{means[1]:>10.3f}"
+            f"{results['mean_test_roc_auc'][i]:>10.3f}"
             f"{'  <- best' if i == search.best_index_ else ''}"
         )
 
 
-def _print_scores(raw: Any, best: Any, X: list[str], y: NDArray[Any]) -> None:
+def _print_tests(
+    search: Any, X: list[str], y: NDArray[Any], X_test: list[str], y_test: NDArray[Any]
+) -> None:
     """Show raw against calibrated and tuned, on reviews that were not learnt from."""
-    fresh = y == "fresh"
-    rows: dict[str, list[float]] = {}
-    for clf in (raw, best):
-        P = clf.predict_proba(X)
-        p = P[:, clf.classes_.tolist().index("fresh")]
-        rows.setdefault("ROC AUC", []).append(roc_auc_score(fresh, p))
-        rows.setdefault("accuracy", []).append(accuracy_score(y, clf.predict(X)))
-        rows.setdefault("log loss", []).append(log_loss(y, P, labels=clf.classes_))
-        rows.setdefault("Brier score", []).append(brier_score_loss(fresh, p))
-    print(f"\n{f'{len(y)} test reviews':<26}{'raw':>9}{'calibrated and tuned':>23}")
-    for name, (before, after) in rows.items():
-        print(f"  {name:<24}{before:>9.3f}{after:>23.3f}")
+    print(f"\n{N_TEST} test reviews{'raw':>32}{'calibrated and tuned':>36}")
+    columns = f"{'accuracy':>10}{'log loss':>10}{'Brier':>8}"
+    print(f"{'demonstrations':<18}{'ROC AUC':>9} {columns} {columns}")
+    for i, (name, template) in enumerate(TEMPLATES.items()):
+        tuned = clone(search.best_estimator_).set_params(prompt=template)
+        raw = clone(tuned).set_params(calibrator=None, threshold=None)
+        auc, before = _scores(raw.fit(X, y), X_test, y_test)
+        _, after = _scores(tuned.fit(X, y), X_test, y_test)
+        best = "  <- best" if i == search.best_index_ else ""
+        print(f"{name:<18}{auc:>9.3f} {before} {after}{best}")
+
+
+def _scores(clf: Any, X: list[str], y: NDArray[Any]) -> tuple[float, str]:
+    P = clf.predict_proba(X)
+    fresh, p = y == "fresh", P[:, clf.classes_.tolist().index("fresh")]
+    accuracy = accuracy_score(y, clf.predict(X))
+    loss, brier = log_loss(y, P, labels=clf.classes_), brier_score_loss(fresh, p)
+    return roc_auc_score(fresh, p), f"{accuracy:>10.3f}{loss:>10.3f}{brier:>8.3f}"
 
 
 def _print_model(clf: Any) -> None:
     said = ", ".join(repr(token) for token in clf.other_tokens_["token"][:5])
     print(
-        f"\nthreshold for 'fresh', chosen for {METRIC}: {clf.threshold_:.3f}\n"
-        f"label mass (median): {clf.label_mass_:.2f}; else it would say {said}"
+        f"\nbest template: threshold for 'fresh', chosen for {METRIC}: "
+        f"{clf.threshold_:.3f}\nlabel mass (median): {clf.label_mass_:.2f}; "
+        f"otherwise the model would say {said}"
     )
 
 
