@@ -113,6 +113,19 @@ def test_the_shared_beginning_is_evaluated_once(exact):
     )
 
 
+def test_a_score_does_not_depend_on_what_was_asked_before():
+    """Even with 4-bit weights: all of a long prompt evaluated, or its end only."""
+    long = "Review: " + "a film that goes on and on, " * 12
+    asked = raw(long + "nicely.\nSentiment:", " negative", " positive")
+    answer(raw("Something else entirely", " yes"))
+    fresh = answer(asked)
+    answer(raw(long + "badly.\nSentiment:", " negative", " positive"))
+    reused = answer(asked)
+    assert fresh.usage.cached_tokens < 5 < 64 < reused.usage.cached_tokens
+    for (_, p), (_, q) in zip(fresh.choices, reused.choices, strict=True):
+        assert p == pytest.approx(q, abs=1e-4)
+
+
 @settings(max_examples=8, deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_any_text_can_be_asked(one, other):
