@@ -23,7 +23,7 @@ from sklearn.utils.validation import column_or_1d
 
 from sklearn_logprob._errors import SingleClassWarning, UnnamedLabelsWarning
 
-__all__ = ["Labels", "resolve_labels"]
+__all__ = ["Labels", "positive_last", "resolve_labels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,39 @@ def resolve_labels(
     if len(present) == 1:
         _warn_single(present[0], len(labels.classes))
     return labels
+
+
+def positive_last(labels: Labels, pos_label: Any) -> NDArray[np.intp]:
+    """Order the columns so that the positive class of two is the last.
+
+    Parameters
+    ----------
+    labels : Labels
+        The classes.
+    pos_label : label or None
+        One of two classes, by label or by name; None leaves the order.
+
+    Returns
+    -------
+    order : ndarray of int of shape (n_classes,)
+        Column numbers.
+
+    Raises
+    ------
+    ValueError
+        If `pos_label` is given and is not one of two classes.
+    """
+    order = np.arange(len(labels.classes))
+    if pos_label is None:
+        return order
+    known = [labels.classes.tolist(), labels.names]
+    if len(order) != 2 or not any(pos_label in names for names in known):
+        raise ValueError(
+            "The 'pos_label' parameter of LogprobClassifier must be one of two "
+            f"classes, here {labels.names}. Got {pos_label!r} instead."
+        )
+    names = next(names for names in known if pos_label in names)
+    return order[::-1] if names.index(pos_label) == 0 else order
 
 
 def _known_names(

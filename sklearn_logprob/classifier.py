@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sklearn_logprob._errors import LowLabelMassWarning
 from sklearn_logprob._inputs import Rows, forget_rows, read_rows
-from sklearn_logprob._labels import Labels, resolve_labels
+from sklearn_logprob._labels import Labels, positive_last, resolve_labels
 from sklearn_logprob._types import Answer, Floats, Request, Usage
 from sklearn_logprob.backends import make_backend
 from sklearn_logprob.calibration import (
@@ -25,7 +25,7 @@ from sklearn_logprob.calibration import (
 from sklearn_logprob.prompts import make_template
 from sklearn_logprob.scorer import LABEL_SCORINGS, LabelScorer
 from sklearn_logprob.scoring import LabelScores, label_mass
-from sklearn_logprob.thresholds import decide, make_selector
+from sklearn_logprob.thresholds import decide, make_selector, needs_labels
 from sklearn_logprob.verbalizers import make_verbalizer
 
 __all__ = ["LogprobClassifier"]
@@ -193,19 +193,20 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         """
         rows, labels, scorer = self._prepare(X, y)
         n_classes = len(labels.classes)
-        calibrator = self._make_calibrator(labels)
-        selector = self._make_selector(labels)
-        order = self._pos_last(labels)
-        if rows is not None:
-            scorer.requests(rows)  # a template that does not fit fails here, unpaid
+        calibrator = make_calibrator(self.calibrator)
+        selector = make_selector(self.threshold, max(2, n_classes))
+        self._check_label_free(labels, selector)
+        self._order = positive_last(labels, self.pos_label)
+        # A template that does not fit the data fails here, before anything is asked.
+        requests = [] if rows is None or n_classes == 1 else scorer.requests(rows)
+        self.__dict__.pop("threshold_", None)  # not fitted until everything is learnt
         self.classes_, self.verbalizer_ = labels.classes, scorer.forms
         self.backend_, self.prompt_ = scorer.backend, scorer.template
-        self.usage_ = Usage()
-        self._scorer, self._order = scorer, order
+        self._scorer, self.usage_ = scorer, Usage()
 
         columns = ("text",) if rows is None else rows.columns
         self.content_free_scores_ = self._ask_content_free(columns)
-        answers = [] if rows is None or n_classes == 1 else self._ask(rows)
+        answers = self._ask(requests)
         read = scorer.read(answers)
         self._describe(answers, read)
         S = self._debias(read.scores)
@@ -232,7 +233,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if len(self.classes_) == 1:
-            return np.ones((len(self._read(X)), 1))
+            return np.ones((len(read_rows(X, self, reset=False)), 1))
         scores = self._debias(self.label_scores(X))
         return calibrated_proba(self.calibrator_, scores)
 
@@ -301,8 +302,9 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
             Natural log of the model's probability for each label; rows log-sum to at
             most 0, the rest being what it gives to other tokens.
         """
-        rows = self._read(X)
-        return self._scorer.read(self._ask(rows)).scores
+        check_is_fitted(self)
+        requests = self._scorer.requests(read_rows(X, self, reset=False))
+        return self._scorer.read(self._ask(requests)).scores
 
     def requests(self, X: Any, y: ArrayLike | None = None) -> list[Request]:
         """Show what would be sent for X, without sending it.
@@ -319,8 +321,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         requests : list of Request
             One a row; equal ones are sent once.
         """
-        if hasattr(self, "calibrator_"):
-            return self._scorer.requests(self._read(X))
+        if self.__sklearn_is_fitted__():
+            return self._scorer.requests(read_rows(X, self, reset=False))
         rows, _, scorer = clone(self)._prepare(X, y)
         return [] if rows is None else scorer.requests(rows)
 
@@ -329,6 +331,10 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell whether `fit` came to its end."""
+        return hasattr(self, "threshold_")
 
     def _prepare(
         self, X: Any, y: ArrayLike | None
@@ -339,6 +345,11 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
                 "The 'label_scoring' parameter of LogprobClassifier must be "
                 f"{', '.join(map(repr, LABEL_SCORINGS))}. "
                 f"Got {self.label_scoring!r} instead."
+            )
+        if isinstance(self.content_free, str):
+            raise ValueError(
+                "The 'content_free' parameter of LogprobClassifier must be a sequence of "
+                f"texts such as ('N/A', ''). Got {self.content_free!r} instead."
             )
         if X is None:
             forget_rows(self)
@@ -360,55 +371,34 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         )
         return rows, labels, scorer
 
-    def _make_calibrator(self, labels: Labels) -> Any:
-        calibrator = make_calibrator(self.calibrator)
-        if self.calibrator not in (None, "auto") and labels.codes is None:
+    def _check_label_free(self, labels: Labels, selector: Any) -> None:
+        """Refuse, without labels, what could not be learnt."""
+        if labels.codes is not None:
+            return
+        if self.calibrator not in (None, "auto"):
             raise ValueError(
                 f"calibrator={self.calibrator!r} learns from labels, and fit got no y: "
                 "use 'auto' (batch calibration), None, or give labels."
             )
-        return calibrator
-
-    def _make_selector(self, labels: Labels) -> Any:
-        selector = make_selector(self.threshold, max(2, len(labels.classes)))
-        if selector is not None and _needs_labels(selector) and labels.codes is None:
+        if selector is not None and needs_labels(selector):
             raise ValueError(
                 f"threshold={self.threshold!r} is chosen on labels, and fit got no y: "
                 "give a number instead, or labels."
             )
-        return selector
-
-    def _pos_last(self, labels: Labels) -> NDArray[np.intp]:
-        """Order of the columns in which the positive class of two is the last."""
-        order = np.arange(len(labels.classes))
-        if self.pos_label is None:
-            return order
-        known = [labels.classes.tolist(), labels.names]
-        if len(order) != 2 or not any(self.pos_label in names for names in known):
-            raise ValueError(
-                "The 'pos_label' parameter of LogprobClassifier must be one of two "
-                f"classes, here {labels.names}. Got {self.pos_label!r} instead."
-            )
-        names = next(names for names in known if self.pos_label in names)
-        return order[::-1] if names.index(self.pos_label) == 0 else order
-
-    def _read(self, X: Any) -> Rows:
-        check_is_fitted(self)
-        return read_rows(X, self, reset=False)
 
     def _choose_threshold(
         self, selector: Any, S: Floats, codes: NDArray[np.intp] | None
     ) -> Any:
         """Choose on probabilities from calibrators that did not see the row."""
-        if codes is None or not _needs_labels(selector):
+        if codes is None or not needs_labels(selector):
             return selector.fit(np.empty((0, S.shape[1])), None).threshold_
         unfitted = make_calibrator(self.calibrator)
         P = cross_val_proba(unfitted, S, codes, self.cv, self.random_state)
         ordered = np.argsort(self._order)[codes]
         return selector.fit(P[:, self._order], ordered).threshold_
 
-    def _ask(self, rows: Rows) -> list[Answer]:
-        return self._scorer.ask(rows, self.cache, self.usage_, self.verbose)
+    def _ask(self, requests: Sequence[Request]) -> list[Answer]:
+        return self._scorer.ask(requests, self.cache, self.usage_, self.verbose)
 
     def _debias(self, scores: Floats) -> Floats:
         """Subtract what the labels get without content: contextual calibration."""
@@ -419,7 +409,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         if not self.content_free or n_classes == 1:
             return np.zeros(n_classes)
         empty = Rows(columns, [(text,) * len(columns) for text in self.content_free])
-        scores = self._scorer.read(self._ask(empty)).scores
+        scores = self._scorer.read(self._ask(self._scorer.requests(empty))).scores
         return np.asarray(np.log(softmax(scores, axis=1).mean(axis=0)))
 
     def _describe(self, answers: Sequence[Answer], read: LabelScores) -> None:
@@ -440,8 +430,3 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
                 LowLabelMassWarning,
                 stacklevel=3,
             )
-
-
-def _needs_labels(selector: Any) -> bool:
-    """Whether a threshold selector learns; its interface lets that be unsaid."""
-    return bool(getattr(selector, "needs_labels", True))

@@ -104,13 +104,15 @@ class LabelScorer:
         whole = self.label_scoring == "sequence"
         return tokens_to_read(self.spellings, whole=whole)
 
-    def ask(self, rows: Rows, cache: Any, usage: Usage, verbose: Any) -> list[Answer]:
+    def ask(
+        self, requests: Sequence[Request], cache: Any, usage: Usage, verbose: Any
+    ) -> list[Answer]:
         """Get the answers, from the cache or the model.
 
         Parameters
         ----------
-        rows : Rows
-            Field values.
+        requests : sequence of Request
+            What `requests` built.
         cache : "auto", path, Cache or None
             Where answers are kept.
         usage : Usage
@@ -121,9 +123,8 @@ class LabelScorer:
         Returns
         -------
         answers : list of Answer
-            One a row.
+            One a request.
         """
-        requests = self.requests(rows)
         where = resolve_cache(cache)
         return collect(self.backend, requests, where, usage=usage, verbose=verbose)
 

@@ -30,7 +30,14 @@ from sklearn_logprob._cuts import (
     decide,
 )
 
-__all__ = ["METRICS", "BestMetric", "FixedThreshold", "decide", "make_selector"]
+__all__ = [
+    "METRICS",
+    "BestMetric",
+    "FixedThreshold",
+    "decide",
+    "make_selector",
+    "needs_labels",
+]
 
 Floats: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.intp]
@@ -282,3 +289,26 @@ def _numbers_wanted(n_classes: int) -> str:
     if n_classes == 2:
         return "a number in [0, 1] (two classes), one positive number per class"
     return f"one positive number per class, {n_classes} here"
+
+
+def needs_labels(selector: Any) -> bool:
+    """Tell whether a threshold selector learns; one that does not say so does.
+
+    Parameters
+    ----------
+    selector : selector
+        What `make_selector` gives.
+
+    Returns
+    -------
+    needs_labels : bool
+        Whether it is fitted on labels.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import BestMetric, FixedThreshold
+    >>> from sklearn_logprob.thresholds import needs_labels
+    >>> needs_labels(BestMetric("f1")), needs_labels(FixedThreshold(0.3))
+    (True, False)
+    """
+    return bool(getattr(selector, "needs_labels", True))

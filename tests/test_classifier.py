@@ -8,10 +8,12 @@ import polars as pl
 import pytest
 from scipy.special import log_softmax
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 from sklearn_logprob import (
+    BackendError,
     BestMetric,
     FakeBackend,
     LogprobClassifier,
@@ -361,6 +363,7 @@ X4, Y4 = ["great", "dull", "warm", "slow"], ["positive", "negative"] * 2
         ({"threshold": "f1_makro"}, X4, Y4, ValueError, "'balanced_accuracy'"),
         ({"threshold": 1.5}, X4, Y4, ValueError, "The 'threshold' parameter"),
         ({"threshold": [1, 2, 3]}, X4, Y4, ValueError, "The 'threshold' parameter"),
+        ({"content_free": "N/A"}, X4, Y4, ValueError, "The 'content_free' parameter"),
         ({"label_scoring": "x"}, X4, Y4, ValueError, "'first_token'"),
         ({"pos_label": "good"}, X4, Y4, ValueError, "The 'pos_label' parameter"),
         ({"cache": 3}, X4, Y4, TypeError, "The 'cache' parameter"),
@@ -395,6 +398,33 @@ def test_bad_input_fails_before_any_call(params, X, y, error, message):
     with pytest.raises(error, match=message):
         clf.fit(X, y)
     assert asked == []
+
+
+def test_a_table_can_be_classified_zero_shot():
+    """fit() without X leaves the columns open until there is a table."""
+    clf = LogprobClassifier(
+        FakeBackend(EVIDENCE), prompt="{title}: {body}", classes=["negative", "positive"]
+    ).fit()
+    table = pd.DataFrame({"title": ["t", "t"], "body": ["dull", "great"]})
+    assert clf.predict(table).tolist() == ["negative", "positive"]
+
+
+def test_after_a_failed_fit_it_is_not_fitted():
+    """Half of what fit learns is not taken for all of it."""
+    clf = biased().fit(*reviews(20))
+    clf.set_params(backend=Failing())
+    with pytest.raises(BackendError):
+        clf.fit(*reviews(20))
+    with pytest.raises(NotFittedError):
+        clf.predict(["great"])
+
+
+class Failing(FakeBackend):
+    """A model that never answers."""
+
+    def answer(self, requests):
+        raise BackendError("no answer")
+        yield
 
 
 def test_template_objects_can_be_searched():

@@ -121,7 +121,8 @@ def test_a_score_does_not_depend_on_what_was_asked_before():
     fresh = answer(asked)
     answer(raw(long + "badly.\nSentiment:", " negative", " positive"))
     reused = answer(asked)
-    assert fresh.usage.cached_tokens < 5 < 64 < reused.usage.cached_tokens
+    assert fresh.usage.cached_tokens < 5
+    assert reused.usage.cached_tokens > 64
     for (_, p), (_, q) in zip(fresh.choices, reused.choices, strict=True):
         assert p == pytest.approx(q, abs=1e-4)
 
