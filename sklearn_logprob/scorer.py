@@ -56,7 +56,7 @@ class LabelScorer:
     ...     label_scoring="auto",
     ... )
     >>> rows = Rows(("text",), [("so great",)])
-    >>> answers = scorer.ask(rows, cache=None, usage=Usage(), verbose=False)
+    >>> answers = scorer.ask(scorer.requests(rows), cache=None, usage=Usage(), verbose=False)
     >>> scorer.read(answers).scores.round(2)
     array([[-2.35, -0.35]])
     """
