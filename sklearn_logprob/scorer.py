@@ -56,7 +56,8 @@ class LabelScorer:
     ...     label_scoring="auto",
     ... )
     >>> rows = Rows(("text",), [("so great",)])
-    >>> answers = scorer.ask(scorer.requests(rows), cache=None, usage=Usage(), verbose=False)
+    >>> requests = scorer.requests(rows)
+    >>> answers = scorer.ask(requests, cache=None, usage=Usage(), verbose=False)
     >>> scorer.read(answers).scores.round(2)
     array([[-2.35, -0.35]])
     """
