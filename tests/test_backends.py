@@ -24,7 +24,6 @@ NO_ANSWER = {
     "api_key_env",
     "max_concurrency",
     "max_retries",
-    "max_top_logprobs",
     "timeout",
 }
 
@@ -129,6 +128,7 @@ def test_parameters_that_change_answers_are_in_the_identity(backend, tmp_path):
         "base_url": "http://127.0.0.1:9/v1",
         "reasoning_effort": "low",
         "extra_body": {"a": 1},
+        "max_top_logprobs": 5,
         "model_path": other,
     }
     assert set(backend.answer_params) <= set(backend.get_params())
