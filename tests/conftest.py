@@ -12,7 +12,6 @@ from hypothesis import settings
 from sklearn_logprob.backends.llama_cpp import find_gguf
 from sklearn_logprob.cache import Cache
 
-
 # Shared machines are slow at times; and what lands should not depend on luck.
 settings.register_profile("all", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)

@@ -16,9 +16,35 @@ from math import exp, inf, log, log1p
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TokenTrie"]
+__all__ = ["TokenTrie", "continuation"]
 
 Path = tuple[int, ...]
+
+
+def continuation(prompt: Sequence[int], joint: Sequence[int], alone: Sequence[int]) -> Path:
+    """Give the tokens of a label as they follow the prompt.
+
+    Prompt and label are split together, for the boundary may matter; where that would
+    merge them into one token, the label is split alone.
+
+    Parameters
+    ----------
+    prompt, joint, alone : sequence of int
+        Tokens of the prompt, of prompt and label in one text, and of the label.
+
+    Returns
+    -------
+    tokens : tuple of int
+        What comes after the prompt's tokens.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends._trie import continuation
+    >>> continuation([1, 2], [1, 2, 7], [8]), continuation([1, 2], [1, 9], [8])
+    ((7,), (8,))
+    """
+    begins = list(joint[: len(prompt)]) == list(prompt) and len(joint) > len(prompt)
+    return tuple(joint[len(prompt) :] if begins else alone)
 
 
 class TokenTrie:
@@ -35,6 +61,8 @@ class TokenTrie:
     inner : list of tuple of int
         Beginnings after which a next-token distribution is needed, shortest first;
         the first is the empty one, which the prompt itself answers.
+    children : dict of tuple of int to list of int
+        After each of `inner`, the tokens whose log-probability is needed.
 
     Examples
     --------
@@ -47,15 +75,21 @@ class TokenTrie:
         self.sequences = list(sequences)
         beginnings = {s[:i] for s in self.sequences for i in range(len(s))}
         self.inner = sorted(beginnings, key=lambda path: (len(path), path))
+        self.children: dict[Path, list[int]] = {path: [] for path in self.inner}
+        for path, token in sorted({(s[:i], s[i]) for s in sequences for i in range(len(s))}):
+            self.children[path].append(token)
         self._labels = set(self.sequences)
 
-    def log_probs(self, after: Mapping[Path, NDArray[np.floating]]) -> list[float]:
+    def log_probs(
+        self, after: Mapping[Path, NDArray[np.floating] | Mapping[int, float]]
+    ) -> list[float]:
         """Log-probability of each sequence as a disjoint event.
 
         Parameters
         ----------
-        after : mapping of tuple of int to ndarray of shape (n_vocabulary,)
-            Next-token log-probabilities (natural log) after each of `inner`.
+        after : mapping of tuple of int to ndarray of shape (n_vocabulary,) or mapping
+            Next-token log-probabilities (natural log) after each of `inner`, by token;
+            those of `children` suffice.
 
         Returns
         -------

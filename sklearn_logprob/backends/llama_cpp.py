@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator
 
 from sklearn_logprob._errors import PromptTooLongError, UnsupportedRequestError
 from sklearn_logprob._types import Answer, Request, TokenLogprobs, TokenUsage
-from sklearn_logprob.backends._trie import TokenTrie
+from sklearn_logprob.backends._trie import TokenTrie, continuation
 
 __all__ = ["LlamaCppBackend"]
 
@@ -272,16 +272,10 @@ def _n_tokens(engine: Any, text: str) -> int:
 def _continuation(
     engine: Any, text: str, tokens: list[int], choice: str, chat: bool
 ) -> tuple[int, ...]:
-    """Tokens of a choice as they follow the prompt.
-
-    Both are split together, for the boundary may matter; where it would merge prompt
-    and choice into one token, the choice is split alone.
-    """
+    """Tokens of a choice as they follow the prompt."""
+    start = len(engine.tokenize(""))  # some models begin every text with a token
     joint = engine.tokenize(text + choice, chat=chat)
-    if joint[: len(tokens)] == tokens and len(joint) > len(tokens):
-        return tuple(joint[len(tokens) :])
-    alone = engine.tokenize(choice)
-    return tuple(alone)
+    return continuation(tokens, joint, engine.tokenize(choice)[start:])
 
 
 def _position(
