@@ -23,7 +23,9 @@ GROUPS = {
     "IsotonicCalibration NoCalibration make_calibrator calibrated_proba "
     "cross_val_proba",
     "Thresholds": "BestMetric FixedThreshold ThresholdDisplay",
-    "Backends": "LlamaCppBackend OpenAIBackend FakeBackend make_backend Backend",
+    "Backends": "LlamaCppBackend LlamaServerBackend OpenAIBackend OllamaBackend "
+    "GeminiBackend OpenAIDecisionsBackend SystemOneBackend GeminiDecisionsBackend "
+    "FakeBackend make_backend Backend",
     "Requests and answers": "Request Answer TokenLogprobs TokenUsage Usage Cache",
     "Data sets": "fetch_rotten_tomatoes",
     "Errors and warnings": " ".join(

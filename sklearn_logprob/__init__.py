@@ -25,6 +25,7 @@ from sklearn_logprob._types import (
     TokenUsage,
     Usage,
 )
+from sklearn_logprob.backends import BACKENDS as _BACKENDS
 from sklearn_logprob.backends.fake import FakeBackend
 from sklearn_logprob.backends.llama_cpp import LlamaCppBackend
 from sklearn_logprob.cache import Cache
@@ -44,7 +45,13 @@ from sklearn_logprob.thresholds import BestMetric, FixedThreshold
 from sklearn_logprob.verbalizers import Verbalizer
 
 if TYPE_CHECKING:
+    from sklearn_logprob.backends.gemini import GeminiBackend
+    from sklearn_logprob.backends.gemini_decisions import GeminiDecisionsBackend
+    from sklearn_logprob.backends.llama_server import LlamaServerBackend
+    from sklearn_logprob.backends.ollama import OllamaBackend
     from sklearn_logprob.backends.openai import OpenAIBackend
+    from sklearn_logprob.backends.openai_decisions import OpenAIDecisionsBackend
+    from sklearn_logprob.backends.systemone import SystemOneBackend
 
 __all__ = [
     "AffineCalibration",
@@ -56,21 +63,27 @@ __all__ = [
     "Cache",
     "FakeBackend",
     "FixedThreshold",
+    "GeminiBackend",
+    "GeminiDecisionsBackend",
     "IsotonicCalibration",
     "LlamaCppBackend",
+    "LlamaServerBackend",
     "LogprobClassifier",
     "LogprobError",
     "LogprobsUnavailableError",
     "LowLabelMassWarning",
     "MissingKeyError",
     "NoCalibration",
+    "OllamaBackend",
     "OpenAIBackend",
+    "OpenAIDecisionsBackend",
     "PromptError",
     "PromptTemplate",
     "PromptTooLongError",
     "Request",
     "SigmoidCalibration",
     "SingleClassWarning",
+    "SystemOneBackend",
     "TokenLogprobs",
     "TokenUsage",
     "UnnamedLabelsWarning",
@@ -86,7 +99,8 @@ __version__ = _version("sklearn-logprob")
 
 
 def __getattr__(name: str) -> _Any:
-    """Import the OpenAI backend on first use: its SDK takes about a second."""
-    if name == "OpenAIBackend":
-        return _import_module("sklearn_logprob.backends.openai").OpenAIBackend
+    """Import a backend on first use: OpenAI's client alone takes about a second."""
+    for module, class_name, _ in _BACKENDS.values():
+        if name == class_name:
+            return getattr(_import_module(f"{__name__}.backends.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,6 +24,7 @@ OLDEST = [
     "openai==2.0.0",
     "filelock==3.12.4",
     "platformdirs==4.0.0",
+    "requests==2.31.0",
     "tqdm==4.66.6",
     "pandas==2.2.3",
     "polars==1.9.0",

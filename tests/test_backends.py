@@ -7,10 +7,25 @@ import pickle
 from contextlib import contextmanager
 
 import pytest
+from decision_server import DecisionServer
+from fake_llama_server import FakeLlamaServer
 from servers import ChatServer
 from sklearn.base import clone
+from test_gemini import GeminiServer
+from test_ollama import OllamaServer
 
-from sklearn_logprob import FakeBackend, LlamaCppBackend, OpenAIBackend, Request
+from sklearn_logprob import (
+    FakeBackend,
+    GeminiBackend,
+    GeminiDecisionsBackend,
+    LlamaCppBackend,
+    LlamaServerBackend,
+    OllamaBackend,
+    OpenAIBackend,
+    OpenAIDecisionsBackend,
+    Request,
+    SystemOneBackend,
+)
 from sklearn_logprob.backends import BACKENDS, make_backend
 from sklearn_logprob.collect import backend_key
 
@@ -19,6 +34,9 @@ CHOICES = (" negative", " positive", "Negative", "Positive")
 
 # Constructor parameters that change no answer, only how it is come by.
 NO_ANSWER = {
+    "access_token_env",
+    "host",
+    "keep_alive",
     "n_ctx",
     "n_threads",
     "api_key_env",
@@ -36,6 +54,43 @@ def chat_server():
 
 
 @contextmanager
+def decision_server(backend):
+    """A decision backend over a real server on loopback."""
+    with DecisionServer() as server:
+        yield backend("some-model", base_url=server.url, max_retries=0)
+
+
+@contextmanager
+def ollama_server():
+    """An ollama backend over a real server on loopback."""
+    with OllamaServer() as server:
+        server.digests |= {"some-model:latest": "d4", "another:latest": "d5"}
+        yield OllamaBackend("some-model", host=server.url, max_retries=0)
+
+
+@contextmanager
+def gemini_server():
+    """A gemini backend over a real server on loopback."""
+    with GeminiServer() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEMINI_API_KEY", "made-up")
+        yield GeminiBackend(base_url=server.url, max_retries=0)
+
+
+@contextmanager
+def llama_server():
+    """A llama-server backend over a toy model on loopback."""
+    with FakeLlamaServer() as server:
+        yield LlamaServerBackend(server.url, max_retries=0)
+
+
+@pytest.fixture
+def another():
+    """Another llama-server, with another model: its identity is asked for."""
+    with FakeLlamaServer(model_path="/models/another.gguf") as server:
+        yield server.url
+
+
+@contextmanager
 def just(backend):
     """A backend that needs no surroundings."""
     yield backend
@@ -45,6 +100,12 @@ CASES = {
     "fake": lambda: just(FakeBackend({"fine": {"positive": 2.0}})),
     "fake-shown": lambda: just(FakeBackend(exact=False)),
     "openai": chat_server,
+    "ollama": ollama_server,
+    "gemini": gemini_server,
+    "llama-server": llama_server,
+    "openai-decisions": lambda: decision_server(OpenAIDecisionsBackend),
+    "systemone": lambda: decision_server(SystemOneBackend),
+    "gemini-decisions": lambda: decision_server(GeminiDecisionsBackend),
     "llama-cpp": lambda: just(LlamaCppBackend(n_ctx=512)),
 }
 
@@ -74,13 +135,18 @@ def ask(backend, texts, **params):
     return [answers[i] for i in range(len(texts))]
 
 
+def first_tokens(answer):
+    """The tokens that were generated."""
+    return [position.token for position in answer.positions]
+
+
 def test_every_request_gets_its_own_answer(backend):
     """One answer a request, whatever the company it comes in."""
     texts = ["fine", "dull and long", "fine", "great"]
     together = ask(backend, texts)
     alone = [ask(backend, [text])[0] for text in texts]
     for one, other in zip(together, alone, strict=True):
-        assert one.positions[0].token == other.positions[0].token
+        assert first_tokens(one) == first_tokens(other)
         for (_, p), (_, q) in zip(one.choices, other.choices, strict=True):
             assert p == pytest.approx(q, abs=0.02)
     assert ask(backend, []) == []
@@ -89,18 +155,20 @@ def test_every_request_gets_its_own_answer(backend):
 def test_answers_are_well_formed(backend):
     """Log-probabilities: finite, at most 0, sorted, as many as asked, summing to one."""
     for answer in ask(backend, ["fine", "dull"], top_logprobs=5):
-        assert len(answer.positions) == 1
-        position = answer.positions[0]
-        values = [value for _, value in position.top]
-        assert len(values) <= 5 and values == sorted(values, reverse=True)
-        assert all(math.isfinite(v) and v <= 1e-6 for v in values)
-        assert sum(map(math.exp, values)) <= 1 + 1e-4
-        assert position.token in dict(position.top)
+        n_tokens = 1 if backend.max_top_logprobs else 0
+        assert len(answer.positions) == n_tokens
+        for position in answer.positions:
+            values = [value for _, value in position.top]
+            assert len(values) <= 5 and values == sorted(values, reverse=True)
+            assert all(math.isfinite(v) and v <= 1e-6 for v in values)
+            assert sum(map(math.exp, values)) <= 1 + 1e-4
+            assert position.token in dict(position.top)
         assert [choice for choice, _ in answer.choices] == list(
             CHOICES if backend.scores_choices else ()
         )
         assert sum(math.exp(value) for _, value in answer.choices) <= 1 + 1e-4
-        assert answer.usage.prompt_tokens > 0 and answer.usage.completion_tokens == 1
+        assert answer.usage.prompt_tokens > 0
+        assert answer.usage.completion_tokens == n_tokens
 
 
 def test_clones_and_pickles_answer_the_same(backend):
@@ -108,12 +176,12 @@ def test_clones_and_pickles_answer_the_same(backend):
     [expected] = ask(backend, ["fine"])
     for copy in (clone(backend), pickle.loads(pickle.dumps(backend))):
         [answer] = ask(copy, ["fine"])
-        assert answer.positions[0].token == expected.positions[0].token
+        assert first_tokens(answer) == first_tokens(expected)
         assert backend_key(copy) == backend_key(backend)
     assert len(pickle.dumps(backend)) < 1000
 
 
-def test_parameters_that_change_answers_are_in_the_identity(backend, tmp_path):
+def test_parameters_that_change_answers_are_in_the_identity(backend, tmp_path, another):
     """Each parameter enters the cache key, or is on the list of those that need not."""
     other = tmp_path / "other.gguf"
     other.write_bytes(b"GGUF other weights")
@@ -125,11 +193,15 @@ def test_parameters_that_change_answers_are_in_the_identity(backend, tmp_path):
         "labels": ("a", "b"),
         "exact": not backend.scores_choices,
         "model": "another",
-        "base_url": "http://127.0.0.1:9/v1",
+        "base_url": another,
         "reasoning_effort": "low",
         "extra_body": {"a": 1},
         "max_top_logprobs": 5,
         "model_path": other,
+        "instructions": "Another question?",
+        "path": "/other",
+        "options": {"num_ctx": 512},
+        "thinking_budget": 128,
     }
     assert set(backend.answer_params) <= set(backend.get_params())
     for name in set(backend.get_params()) - NO_ANSWER:

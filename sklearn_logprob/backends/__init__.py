@@ -15,8 +15,14 @@ __all__ = ["BACKENDS", "make_backend"]
 
 BACKENDS = {
     "fake": ("fake", "FakeBackend", None),
+    "gemini": ("gemini", "GeminiBackend", "model"),
+    "gemini-decisions": ("gemini_decisions", "GeminiDecisionsBackend", "model"),
     "llama-cpp": ("llama_cpp", "LlamaCppBackend", "model_path"),
+    "llama-server": ("llama_server", "LlamaServerBackend", "base_url"),
+    "ollama": ("ollama", "OllamaBackend", "model"),
     "openai": ("openai", "OpenAIBackend", "model"),
+    "openai-decisions": ("openai_decisions", "OpenAIDecisionsBackend", "model"),
+    "systemone": ("systemone", "SystemOneBackend", "model"),
 }
 """Name → module, class, and the parameter that the text after the colon sets."""
 
@@ -54,10 +60,10 @@ def make_backend(backend: Any) -> Backend:
             cls = getattr(import_module(f"{__name__}.{module}"), class_name)
             made = cls(**{parameter: model}) if parameter and model else cls()
             return cast(Backend, made)
+        names = [f"{n}:{p.upper()}" if p else n for n, (_, _, p) in BACKENDS.items()]
         raise ValueError(
             "The 'backend' parameter of LogprobClassifier must be 'llama-cpp', "
-            "'llama-cpp:PATH.gguf', 'openai:MODEL', 'fake' or a backend object. "
-            f"Got {backend!r} instead."
+            f"{', '.join(map(repr, names))} or a backend object. Got {backend!r} instead."
         )
     if not callable(getattr(backend, "answer", None)):
         raise TypeError(

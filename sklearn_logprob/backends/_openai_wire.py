@@ -227,7 +227,7 @@ def read_reply(text: str) -> Reply | None:
         usage = body.get("usage") or {}
         details = usage.get("prompt_tokens_details") or {}
         return Reply(
-            positions=tuple(map(_position, _entries(choice.get("logprobs") or {}))),
+            positions=tuple(map(read_position, _entries(choice.get("logprobs") or {}))),
             usage=TokenUsage(
                 prompt_tokens=int(usage.get("prompt_tokens") or 0),
                 completion_tokens=int(usage.get("completion_tokens") or 0),
@@ -256,7 +256,7 @@ def _entries(logprobs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield {"token": token, "logprob": logprob, "top_logprobs": pairs}
 
 
-def _position(entry: Mapping[str, Any]) -> TokenLogprobs:
+def read_position(entry: Mapping[str, Any]) -> TokenLogprobs:
     pairs = [(_text(e), _logprob(e)) for e in entry.get("top_logprobs") or ()]
     shown = [pair for pair in pairs if pair[1] != BELOW_TOP]
     shown.sort(key=lambda pair: -pair[1])

@@ -21,7 +21,9 @@ __all__ = ["TokenTrie", "continuation"]
 Path = tuple[int, ...]
 
 
-def continuation(prompt: Sequence[int], joint: Sequence[int], alone: Sequence[int]) -> Path:
+def continuation(
+    prompt: Sequence[int], joint: Sequence[int], alone: Sequence[int]
+) -> Path:
     """Give the tokens of a label as they follow the prompt.
 
     Prompt and label are split together, for the boundary may matter; where that would
@@ -76,7 +78,8 @@ class TokenTrie:
         beginnings = {s[:i] for s in self.sequences for i in range(len(s))}
         self.inner = sorted(beginnings, key=lambda path: (len(path), path))
         self.children: dict[Path, list[int]] = {path: [] for path in self.inner}
-        for path, token in sorted({(s[:i], s[i]) for s in sequences for i in range(len(s))}):
+        links = {(s[:i], s[i]) for s in self.sequences for i in range(len(s))}
+        for path, token in sorted(links):
             self.children[path].append(token)
         self._labels = set(self.sequences)
 

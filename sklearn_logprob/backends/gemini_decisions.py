@@ -1,0 +1,112 @@
+"""Google's decisions: the Gemini API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from sklearn_logprob._types import TokenUsage
+from sklearn_logprob.backends._decisions import QUESTION
+from sklearn_logprob.backends._decisions_base import DecisionsBackend
+
+__all__ = ["GeminiDecisionsBackend"]
+
+
+class GeminiDecisionsBackend(DecisionsBackend):
+    """Class probabilities from ``POST {base_url}/decisions`` in Google's format.
+
+    The model gives a probability for every label, in one pass and without writing. The
+    prompt's text is the ``input``; its system messages stand before the question.
+
+    Parameters
+    ----------
+    model : str, default="gemini-decision-1"
+        Name of the model.
+    base_url : str, default=None
+        Where the server is. None is ``https://generativelanguage.googleapis.com/v1beta``.
+    api_key_env : str, default="GEMINI_API_KEY"
+        Name of the environment variable that holds the key. It is read when asking,
+        sent to `base_url` as ``x-goog-api-key``, and stored nowhere.
+    instructions : str, default="Which label fits?"
+        The question.
+    max_concurrency : int, default=8
+        The most requests at the same time.
+    max_retries : int, default=5
+        How often to ask again after a rate limit or a server error.
+    timeout : float, default=60.0
+        Seconds to wait for one answer.
+
+    Attributes
+    ----------
+    answer_params : tuple of str
+        Parameters that change an answer.
+    scores_choices : bool
+        True: the endpoint does nothing else.
+    max_top_logprobs : int
+        0: no tokens are generated, so none are shown.
+
+    Notes
+    -----
+    A server would take "yes", " yes" and "Yes" for three options. So the spellings of a
+    word that differ in case or leading space are one option, and its probability is
+    shared equally among them: their sum, which is the score of the class, is right. Two
+    classes that differ in case only ("US", "us") cannot be told apart by that rule and
+    share one option: give them other words with ``verbalizer=``.
+
+    Probabilities below 1e-6 count as 1e-6; ``confidence`` is not used, for every server
+    means something else by it.
+
+    References
+    ----------
+    .. [1] Google, "Decisions API", https://aistudio.google.com/docs/decisions-api
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends.gemini_decisions import GeminiDecisionsBackend
+    >>> GeminiDecisionsBackend().answer_identity()["base_url"]
+    'https://generativelanguage.googleapis.com/v1beta'
+    """
+
+    def __init__(
+        self,
+        model: str = "gemini-decision-1",
+        *,
+        base_url: str | None = None,
+        api_key_env: str = "GEMINI_API_KEY",
+        instructions: str = "Which label fits?",
+        max_concurrency: int = 8,
+        max_retries: int = 5,
+        timeout: float = 60.0,
+    ) -> None:
+        self.model = model
+        self.base_url = base_url
+        self.api_key_env = api_key_env
+        self.instructions = instructions
+        self.max_concurrency = max_concurrency
+        self.max_retries = max_retries
+        self.timeout = timeout
+
+    def _default_url(self) -> str:
+        return "https://generativelanguage.googleapis.com/v1beta"
+
+    def _wants_key(self, url: str) -> bool:
+        return f".{urlsplit(url).hostname}".endswith(".googleapis.com")
+
+    def _headers(self, key: str) -> dict[str, str]:
+        return {"x-goog-api-key": key}
+
+    def _body(self, text: str, instructions: str, options: Sequence[str]) -> Any:
+        question = {
+            "type": "choice",
+            "instructions": instructions,
+            "criteria": dict.fromkeys(options, ""),  # the format knows no null
+        }
+        return {"model": self.model, "input": text, "questions": {QUESTION: question}}
+
+    def _usage(self, usage: Mapping[str, Any]) -> TokenUsage:
+        return TokenUsage(
+            prompt_tokens=int(usage.get("total_input_tokens") or 0),
+            completion_tokens=int(usage.get("total_output_tokens") or 0),
+            cached_tokens=int(usage.get("total_cached_tokens") or 0),
+        )

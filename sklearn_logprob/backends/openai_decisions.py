@@ -1,0 +1,113 @@
+"""OpenAI's decisions: OpenAI itself, Azure, vLLM, Fireworks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sklearn_logprob.backends._decisions import QUESTION
+from sklearn_logprob.backends._decisions_base import DecisionsBackend
+from sklearn_logprob.backends._openai_wire import is_openai
+
+__all__ = ["OpenAIDecisionsBackend"]
+
+
+class OpenAIDecisionsBackend(DecisionsBackend):
+    """Class probabilities from ``POST {base_url}/decisions`` in OpenAI's format.
+
+    The model gives a probability for every label, in one pass and without writing. The
+    prompt's text is the ``input``; its system messages stand before the question.
+
+    Parameters
+    ----------
+    model : str, default="gpt-6-luna"
+        Name of the model; OpenAI documents this one only.
+    base_url : str, default=None
+        Where the server is, such as ``"http://localhost:8000/v1"`` (vLLM) or
+        ``"https://api.fireworks.ai/inference/v1"``. None is the environment variable
+        ``OPENAI_BASE_URL``, or else OpenAI itself.
+    api_key_env : str, default="OPENAI_API_KEY"
+        Name of the environment variable that holds the key. It is read when asking,
+        sent to `base_url`, and stored nowhere.
+    instructions : str, default="Which label fits?"
+        The question.
+    max_concurrency : int, default=8
+        The most requests at the same time.
+    max_retries : int, default=5
+        How often to ask again after a rate limit or a server error.
+    timeout : float, default=60.0
+        Seconds to wait for one answer.
+
+    Attributes
+    ----------
+    answer_params : tuple of str
+        Parameters that change an answer.
+    scores_choices : bool
+        True: the endpoint does nothing else.
+    max_top_logprobs : int
+        0: no tokens are generated, so none are shown.
+
+    Notes
+    -----
+    A server would take "yes", " yes" and "Yes" for three options. So the spellings of a
+    word that differ in case or leading space are one option, and its probability is
+    shared equally among them: their sum, which is the score of the class, is right. Two
+    classes that differ in case only ("US", "us") cannot be told apart by that rule and
+    share one option: give them other words with ``verbalizer=``.
+
+    Probabilities below 1e-6 count as 1e-6; ``confidence`` is not used, for every server
+    means something else by it.
+
+    References
+    ----------
+    .. [1] OpenAI, "Decisions", https://developers.openai.com/api/docs/guides/decisions
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends.openai_decisions import OpenAIDecisionsBackend
+    >>> backend = OpenAIDecisionsBackend("qwen3", base_url="http://localhost:8000/v1")
+    >>> backend.answer_identity()["instructions"]
+    'Which label fits?'
+    """
+
+    def __init__(
+        self,
+        model: str = "gpt-6-luna",
+        *,
+        base_url: str | None = None,
+        api_key_env: str = "OPENAI_API_KEY",
+        instructions: str = "Which label fits?",
+        max_concurrency: int = 8,
+        max_retries: int = 5,
+        timeout: float = 60.0,
+    ) -> None:
+        self.model = model
+        self.base_url = base_url
+        self.api_key_env = api_key_env
+        self.instructions = instructions
+        self.max_concurrency = max_concurrency
+        self.max_retries = max_retries
+        self.timeout = timeout
+
+    def _default_url(self) -> str:
+        return os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+
+    def _wants_key(self, url: str) -> bool:
+        return is_openai(url)
+
+    def _body(self, text: str, instructions: str, options: Sequence[str]) -> Any:
+        question = {
+            "type": "choice",
+            "name": QUESTION,
+            "instructions": instructions,
+            "choices": [{"value": option} for option in options],
+        }
+        return {"model": self.model, "input": text, "questions": [question]}
+
+    def _find(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = content["answers"][0]
+        return answer
+
+    def _probabilities(self, answer: Mapping[str, Any]) -> dict[Any, Any]:
+        return {one["value"]: one["probability"] for one in answer["probabilities"]}
