@@ -47,6 +47,7 @@ LAYERS = {
     "backends._decisions": EDGE,
     "backends._decisions_base": EDGE,
     "backends._http": EDGE,
+    "backends._params": EDGE,
     "backends.ollama": EDGE,
     "backends._ollama_wire": EDGE,
     "backends.llama_server": EDGE,

@@ -339,7 +339,7 @@ def test_most_prompts_are_checked_without_counting() -> None:
         ({"max_concurrency": 0}, "'max_concurrency' .* at least 1. Got 0 instead"),
         ({"max_retries": -1}, "'max_retries' .* at least 0. Got -1 instead"),
         ({"max_top_logprobs": 2.5}, "'max_top_logprobs' .* Got 2.5 instead"),
-        ({"api_key_env": "my-pass"}, "must be None or the name of an environment"),
+        ({"api_key_env": "my-pass"}, "must be the name of an environment"),
     ],
 )
 def test_wrong_parameters_are_found_before_any_call(

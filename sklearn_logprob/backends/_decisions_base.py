@@ -27,6 +27,7 @@ from sklearn_logprob.backends._decisions import (
 )
 from sklearn_logprob.backends._http import HttpError, call_json
 from sklearn_logprob.backends._overlap import overlap
+from sklearn_logprob.backends._params import check_common
 
 __all__ = ["DecisionsBackend"]
 
@@ -236,31 +237,17 @@ class DecisionsBackend(ABC, BaseEstimator):
 
     def _check_params(self) -> None:
         name = type(self).__name__
-        if not self.api_key_env.isidentifier():
-            raise ValueError(  # without showing it: it may be the key itself
-                f"The 'api_key_env' parameter of {name} must be the name of an "
-                "environment variable, not a key."
-            )
+        check_common(self)
         asked = isinstance(self.instructions, str) and self.instructions.strip()
         for parameter, fits, wanted in (
             ("instructions", asked, "the text of a question"),
             ("path", str(self.path).startswith("/"), "a path such as '/decisions'"),
-            (
-                "max_concurrency",
-                _at_least(1, self.max_concurrency),
-                "an integer of at least 1",
-            ),
-            ("max_retries", _at_least(0, self.max_retries), "an integer of at least 0"),
         ):
             if not fits:
                 raise ValueError(
                     f"The {parameter!r} parameter of {name} must be {wanted}. "
                     f"Got {getattr(self, parameter)!r} instead."
                 )
-
-
-def _at_least(least: int, value: Any) -> bool:
-    return isinstance(value, int) and value >= least
 
 
 def _check_choices(choices: tuple[str, ...]) -> None:

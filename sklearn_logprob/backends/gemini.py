@@ -26,6 +26,7 @@ from sklearn_logprob.backends._gemini_wire import (
 )
 from sklearn_logprob.backends._http import HttpError, call_json
 from sklearn_logprob.backends._overlap import overlap
+from sklearn_logprob.backends._params import check_common
 
 __all__ = ["GeminiBackend"]
 
@@ -182,29 +183,12 @@ class GeminiBackend(BaseEstimator):
                 "The 'model' parameter of GeminiBackend must be the name of a model, "
                 f"such as 'gemini-2.5-flash-lite'. Got {self.model!r} instead."
             )
-        for name in ("api_key_env", "access_token_env"):
-            value = getattr(self, name)
-            if value is not None and not value.isidentifier():
-                raise ValueError(  # without showing it: it may be the key itself
-                    f"The {name!r} parameter of GeminiBackend must be the name of an "
-                    "environment variable, not a key."
-                )
         if self.thinking_budget != "auto" and isinstance(self.thinking_budget, str):
             raise ValueError(
                 "The 'thinking_budget' parameter of GeminiBackend must be 'auto', a "
                 f"number of tokens or None. Got {self.thinking_budget!r} instead."
             )
-        for name, least in (
-            ("max_concurrency", 1),
-            ("max_retries", 0),
-            ("max_top_logprobs", 1),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"The {name!r} parameter of GeminiBackend must be an integer of at "
-                    f"least {least}. Got {value!r} instead."
-                )
+        check_common(self)
 
     def _url(self) -> str:
         parts = urlsplit(self.base_url)

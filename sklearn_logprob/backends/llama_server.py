@@ -14,6 +14,7 @@ from sklearn_logprob._errors import MissingKeyError, PromptTooLongError
 from sklearn_logprob._types import Answer, Request, TokenLogprobs, TokenUsage
 from sklearn_logprob.backends._llama_wire import DECIMALS, SHOWN, LlamaServer, NextTokens
 from sklearn_logprob.backends._overlap import overlap
+from sklearn_logprob.backends._params import check_common
 from sklearn_logprob.backends._trie import TokenTrie
 
 __all__ = ["LlamaServerBackend"]
@@ -129,17 +130,6 @@ class LlamaServerBackend(BaseEstimator):
         BackendError
             There is no llama-server.
         """
-        for name, least in (
-            ("max_concurrency", 1),
-            ("max_retries", 0),
-            ("max_top_logprobs", 1),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"The {name!r} parameter of LlamaServerBackend must be an integer of "
-                    f"at least {least}. Got {value!r} instead."
-                )
         server = self._server()
         n_ctx = server.model().n_ctx if requests else 0
         for index, request in enumerate(requests):
@@ -182,6 +172,7 @@ class LlamaServerBackend(BaseEstimator):
         return overlap(ask, requests, self.max_concurrency)
 
     def _server(self) -> LlamaServer:
+        check_common(self)  # before the key is looked up by a name that may be one
         parts = urlsplit(self.base_url)
         web = parts.scheme in ("http", "https") and parts.hostname
         if not web or "@" in parts.netloc:
@@ -197,11 +188,6 @@ class LlamaServerBackend(BaseEstimator):
     def _key(self, url: str) -> str:
         if self.api_key_env is None:
             return ""
-        if not self.api_key_env.isidentifier():
-            raise ValueError(  # without showing it: it may be the key itself
-                "The 'api_key_env' parameter of LlamaServerBackend must be None or the "
-                "name of an environment variable, not a key."
-            )
         key = os.environ.get(self.api_key_env, "").strip()
         if not (key and key.isascii() and key.isprintable()):
             raise MissingKeyError(

@@ -25,6 +25,7 @@ from sklearn_logprob.backends._ollama_wire import (
 )
 from sklearn_logprob.backends._openai_wire import Reply
 from sklearn_logprob.backends._overlap import overlap
+from sklearn_logprob.backends._params import check_common
 
 __all__ = ["OllamaBackend"]
 
@@ -161,17 +162,7 @@ class OllamaBackend(BaseEstimator):
             A parameter has a wrong value.
         """
         server_url(self.host)
-        for name, least in (
-            ("max_concurrency", 1),
-            ("max_retries", 0),
-            ("max_top_logprobs", 1),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"The {name!r} parameter of OllamaBackend must be an integer of at "
-                    f"least {least}. Got {value!r} instead."
-                )
+        check_common(self)
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """Ask, a few requests at a time.

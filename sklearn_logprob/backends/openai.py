@@ -33,6 +33,7 @@ from sklearn_logprob.backends._openai_wire import (
     resolve_effort,
 )
 from sklearn_logprob.backends._overlap import overlap
+from sklearn_logprob.backends._params import check_common
 
 __all__ = ["OpenAIBackend"]
 
@@ -156,22 +157,7 @@ class OpenAIBackend(BaseEstimator):
             OpenAI does not continue an answer that the request begins.
         """
         url = self._url()
-        if not self.api_key_env.isidentifier():
-            raise ValueError(  # without showing it: it may be the key itself
-                "The 'api_key_env' parameter of OpenAIBackend must be the name of an "
-                "environment variable, not a key."
-            )
-        for name, least in (
-            ("max_concurrency", 1),
-            ("max_retries", 0),
-            ("max_top_logprobs", 1),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"The {name!r} parameter of OpenAIBackend must be an integer of at "
-                    f"least {least}. Got {value!r} instead."
-                )
+        check_common(self)
         if requests:
             self._key(url)
         if is_openai(url) and any(r.messages[-1][0] == "assistant" for r in requests):
