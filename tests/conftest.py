@@ -50,7 +50,7 @@ def exact_weights(
     """Write the same weights as 32-bit floats.
 
     On 4-bit weights llama.cpp rounds the activations to 8 bits, which amplifies last
-    digits: two builds of it differ by 0.3 nats there, and by 0.005 on floats.
+    digits: two builds of it differ by tenths of a nat there, and hardly on floats.
     """
     import llama_cpp
 

@@ -20,10 +20,7 @@ from sklearn.model_selection import (
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils.estimator_checks import (
-    estimator_checks_generator,
-    parametrize_with_checks,
-)
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_logprob import (
     FakeBackend,
@@ -66,12 +63,13 @@ def test_scikit_learn_check(estimator, check):
     check(estimator)
 
 
-def test_all_of_scikit_learns_checks_run():
+def test_all_of_scikit_learns_checks_run(request):
     """A shorter green run would look the same; and no failure is excused."""
-    checks = [
-        check for _, check in estimator_checks_generator(LogprobClassifier(FakeBackend()))
-    ]
-    assert len(checks) >= 50 and not EXPECTED_FAILED
+    names = [getattr(item, "originalname", "") for item in request.session.items]
+    if names == [request.node.originalname]:
+        pytest.skip("selected alone: there is nothing to count")
+    assert names.count("test_scikit_learn_check") >= 50
+    assert not EXPECTED_FAILED
 
 
 def agrees(probabilities):

@@ -59,7 +59,7 @@ class LlamaEngine:
         params.n_seq_max = N_SEQUENCES + 1
         params.kv_unified = True  # lets a branch share the prompt's memory
         # Flash attention takes another kernel from 64 tokens a pass on, so that a score
-        # would depend (by up to 0.3 nats) on what the prompt before it left evaluated.
+        # would depend on what the prompt before it left evaluated.
         params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.n_threads = params.n_threads_batch = n_threads or _available_cpus()
         self._context = llama_cpp.llama_init_from_model(self._model, params)

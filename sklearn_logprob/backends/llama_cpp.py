@@ -229,7 +229,7 @@ def _brief_spinning() -> Iterator[None]:
     """Let OpenMP's threads, which read this when they are loaded, wait without spinning.
 
     A thread that spins holds the core that the one it waits for needs: on a busy machine
-    two threads were ten times slower than one. Idle, brief spinning costs 4 percent.
+    two threads are then slower than one. Idle, brief spinning costs little.
     """
     name = "GOMP_SPINCOUNT"
     given = os.environ.get(name)
