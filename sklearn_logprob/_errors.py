@@ -5,13 +5,18 @@ model is one of these::
 
     LogprobError
      ├─ PromptError (ValueError)         a template that does not fit the data
-     │   └─ PromptTooLongError           a prompt longer than the model's context
-     └─ BackendError                     the model could not answer
-         ├─ MissingKeyError              no key in the environment
-         ├─ UnsupportedRequestError      this backend cannot do that
-         └─ LogprobsUnavailableError     it answered, without log-probabilities
+     │   └─ PromptTooLongError (RowError)     longer than the model's context
+     ├─ BackendError                     the model could not answer
+     │   ├─ MissingKeyError              no key in the environment
+     │   ├─ UnsupportedRequestError      this backend cannot do that
+     │   ├─ LogprobsUnavailableError     it answered, without log-probabilities
+     │   ├─ LimitReachedError            max_requests or max_cost stopped it
+     │   ├─ RefusedError (RowError)      a refusal or a content filter
+     │   └─ UnreadableAnswerError (RowError)  no label where one should be
+     └─ RowError                         the fault of one row, whatever its kind
 
     UserWarning
+     ├─ FailedRowsWarning                rows without an answer, with on_error="nan"
      ├─ LowLabelMassWarning              the labels hold little of the probability
      ├─ UnnamedLabelsWarning             label text would be bare numbers
      └─ SingleClassWarning               y holds one class only
@@ -19,14 +24,19 @@ model is one of these::
 
 __all__ = [
     "BackendError",
+    "FailedRowsWarning",
+    "LimitReachedError",
     "LogprobError",
     "LogprobsUnavailableError",
     "LowLabelMassWarning",
     "MissingKeyError",
     "PromptError",
     "PromptTooLongError",
+    "RefusedError",
+    "RowError",
     "SingleClassWarning",
     "UnnamedLabelsWarning",
+    "UnreadableAnswerError",
     "UnsupportedRequestError",
 ]
 
@@ -35,12 +45,8 @@ class LogprobError(Exception):
     """Base of every error that a prompt or a model causes."""
 
 
-class PromptError(LogprobError, ValueError):
-    """The prompt template does not fit the data."""
-
-
-class PromptTooLongError(PromptError):
-    """A prompt is longer than the model's context.
+class RowError(LogprobError):
+    """One request fails for a reason of its own; others need not.
 
     Parameters
     ----------
@@ -59,7 +65,7 @@ class PromptTooLongError(PromptError):
         """Pickle from both arguments: workers send errors to their parent."""
         return type(self), (self.template, self.index)
 
-    def for_row(self, row: int) -> "PromptTooLongError":
+    def for_row(self, row: int) -> "RowError":
         """Name the row of X in place of the request.
 
         Parameters
@@ -69,10 +75,18 @@ class PromptTooLongError(PromptError):
 
         Returns
         -------
-        error : PromptTooLongError
+        error : RowError
             The same error, told in terms of X.
         """
-        return PromptTooLongError(self.template.replace("{row}", f"row {row} of X"), row)
+        return type(self)(self.template.replace("{row}", f"row {row} of X"), row)
+
+
+class PromptError(LogprobError, ValueError):
+    """The prompt template does not fit the data."""
+
+
+class PromptTooLongError(RowError, PromptError):
+    """A prompt is longer than the model's context."""
 
 
 class BackendError(LogprobError):
@@ -89,6 +103,22 @@ class UnsupportedRequestError(BackendError):
 
 class LogprobsUnavailableError(BackendError):
     """The model answered, but without log-probabilities."""
+
+
+class RefusedError(RowError, BackendError):
+    """The model, or a filter before or behind it, refuses to answer this row."""
+
+
+class UnreadableAnswerError(RowError, BackendError):
+    """The answer ended before the label, or is not in the form that was asked for."""
+
+
+class LimitReachedError(BackendError):
+    """One more request would cross ``max_requests`` or ``max_cost``."""
+
+
+class FailedRowsWarning(UserWarning):
+    """Some rows got no answer, and `on_error` lets them be NaN."""
 
 
 class LowLabelMassWarning(UserWarning):

@@ -9,7 +9,25 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Answer", "Backend", "Request", "TokenLogprobs", "TokenUsage", "Usage"]
+from sklearn_logprob._errors import RowError
+
+__all__ = [
+    "Answer",
+    "Backend",
+    "Outcome",
+    "Request",
+    "TokenLogprobs",
+    "TokenUsage",
+    "Usage",
+]
+    "Answer",
+    "Backend",
+    "Outcome",
+    "Request",
+    "TokenLogprobs",
+    "TokenUsage",
+    "Usage",
+]
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -34,7 +52,14 @@ class Request:
     max_tokens : int, default=1
         How many tokens the model may generate.
     top_logprobs : int, default=20
-        How many alternatives to return at each generated position.
+        How many alternatives to return at each generated position. 0: none, only the
+        text, as ``Answer.draws``.
+    options : tuple of (str, str), default=()
+        The labels as shown to a model that decides between them, each with its
+        description (or ""), sorted. For backends with ``decides``.
+    draw : int, default=0
+        0 is the likeliest answer. Any other number is one answer drawn at temperature
+        1, different numbers being different draws.
 
     Examples
     --------
@@ -47,6 +72,8 @@ class Request:
     choices: tuple[str, ...] = ()
     max_tokens: int = 1
     top_logprobs: int = 20
+    options: tuple[tuple[str, str], ...] = ()
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +136,13 @@ class Answer:
     choices : tuple of (str, float)
         Exact log-probability (natural log) of each of the request's choices, where the
         backend can tell; else empty. The choices are disjoint events: where one choice
-        is the beginning of another, it does not contain the other's probability.
+        is the beginning of another, it does not contain the other's probability. For a
+        request with options, that of each option.
     usage : TokenUsage
         Tokens spent.
+    draws : tuple of (str, int)
+        Texts that were generated, and how often: one, once, unless a backend draws
+        repeatedly.
 
     Examples
     --------
@@ -123,6 +154,11 @@ class Answer:
     positions: tuple[TokenLogprobs, ...] = ()
     choices: tuple[tuple[str, float], ...] = ()
     usage: TokenUsage = field(default_factory=TokenUsage)
+    draws: tuple[tuple[str, int], ...] = ()
+
+
+Outcome: TypeAlias = Answer | RowError
+"""What becomes of a request: an answer, or a failure that is the request's own."""
 
 
 @dataclass(slots=True)
@@ -180,7 +216,9 @@ class Backend(Protocol):
     scores_choices : bool
         Whether it can score given text (``Answer.choices``).
     max_top_logprobs : int
-        The most alternatives that it returns at a position.
+        The most alternatives that it returns at a position; 0 if it cannot.
+    decides : bool
+        May be left out. Whether it is asked with options instead of choices.
 
     Examples
     --------
@@ -204,7 +242,7 @@ class Backend(Protocol):
     def answer_identity(self) -> Mapping[str, Any]:
         """Give what an answer depends on besides the request: JSON-able, no secrets."""
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         """Answer requests, yielding each with its index as soon as it is there.
 
         Parameters
@@ -214,6 +252,7 @@ class Backend(Protocol):
 
         Returns
         -------
-        answers : iterator of (int, Answer)
-            Each with its position in `requests`, in any order.
+        outcomes : iterator of (int, Answer or RowError)
+            Each with its position in `requests`, in any order. A `RowError` is yielded,
+            not raised, where one request fails for a reason of its own.
         """

@@ -285,11 +285,12 @@ def test_parallel_lists_are_read_as_well() -> None:
     assert answer.usage == TokenUsage()
 
 
-def test_a_token_hidden_by_llama_server_is_asked_for_again() -> None:
+@pytest.mark.parametrize("shown", ["", "\ufffd"])
+def test_a_token_hidden_by_llama_server_is_asked_for_again(shown: str) -> None:
     """Where part of a character was drawn, a whole one is: same log-probabilities."""
 
     def hidden(body: Any) -> Http:
-        answer = chat_completion(body, [[("", -1.0)]])
+        answer = chat_completion(body, [[(shown, -1.0)]])
         del answer["choices"][0]["logprobs"]
         return Http(json.dumps(answer).encode())
 

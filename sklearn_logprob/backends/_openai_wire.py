@@ -196,7 +196,8 @@ class Reply(NamedTuple):
         """
         role, content = request.messages[-1]
         begun = content if role == "assistant" else ""
-        nothing_new = not self.text.removeprefix(begun)
+        # a part of a character is shown as U+FFFD, or not at all
+        nothing_new = not self.text.removeprefix(begun).strip("\ufffd")
         return not self.positions and self.finish_reason == "length" and nothing_new
 
 
