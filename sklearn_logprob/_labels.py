@@ -44,6 +44,14 @@ class Labels:
     names: list[Any]
     codes: NDArray[np.intp] | None
 
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Share of each class in y; equal shares without y."""
+        n_classes = len(self.classes)
+        if self.codes is None:
+            return np.full(n_classes, 1 / n_classes)
+        return np.bincount(self.codes, minlength=n_classes) / len(self.codes)
+
 
 def resolve_labels(
     y: ArrayLike | None,

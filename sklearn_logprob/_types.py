@@ -20,14 +20,6 @@ __all__ = [
     "TokenUsage",
     "Usage",
 ]
-    "Answer",
-    "Backend",
-    "Outcome",
-    "Request",
-    "TokenLogprobs",
-    "TokenUsage",
-    "Usage",
-]
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -173,6 +165,8 @@ class Usage:
         Distinct requests that the cache answered.
     prompt_tokens, completion_tokens, cached_tokens : int
         Tokens of the requests that were sent; cached answers cost none.
+    cost : float
+        US dollars: 0 for a model in this process, nan where the price is not known.
 
     Examples
     --------
@@ -188,16 +182,20 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    cost: float = 0.0
 
-    def add_sent(self, spent: TokenUsage) -> None:
+    def add_sent(self, spent: TokenUsage, cost: float = 0.0) -> None:
         """Count one request that was sent.
 
         Parameters
         ----------
         spent : TokenUsage
             The tokens that its answer cost.
+        cost : float, default=0.0
+            US dollars.
         """
         self.requests += 1
+        self.cost += cost
         self.prompt_tokens += spent.prompt_tokens
         self.completion_tokens += spent.completion_tokens
         self.cached_tokens += spent.cached_tokens

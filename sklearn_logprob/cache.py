@@ -216,18 +216,25 @@ def _encode(answer: Answer) -> str:
     positions = [(at.token, at.logprob, at.top) for at in answer.positions]
     spent = answer.usage
     tokens = (spent.prompt_tokens, spent.completion_tokens, spent.cached_tokens)
-    return json.dumps((positions, answer.choices, tokens), separators=(",", ":"))
+    content = (positions, answer.choices, tokens, answer.draws)
+    return json.dumps(content, separators=(",", ":"))
 
 
 def _decode(text: str) -> Answer | None:
     """Read what `_encode` wrote; None for anything else."""
     try:
         match json.loads(text):
-            case [list(positions), list(choices), [int(), int(), int()] as tokens]:
+            case [
+                list(positions),
+                list(choices),
+                [int(), int(), int()] as tokens,
+                list(draws),
+            ]:
                 return Answer(
                     tuple(_position(row) for row in positions),
                     tuple(_pair(row) for row in choices),
                     TokenUsage(*tokens),
+                    tuple(_draw(row) for row in draws),
                 )
     except (ValueError, RecursionError):
         pass
@@ -240,6 +247,13 @@ def _position(row: Any) -> TokenLogprobs:
             return TokenLogprobs(
                 *_pair([token, logprob]), tuple(_pair(pair) for pair in top)
             )
+    raise ValueError(row)
+
+
+def _draw(row: Any) -> tuple[str, int]:
+    match row:
+        case [str(text), int(times)]:
+            return text, times
     raise ValueError(row)
 
 

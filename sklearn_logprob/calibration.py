@@ -117,7 +117,7 @@ def calibrated_proba(calibrator: Any, S: ArrayLike) -> Floats:
     -------
     P : ndarray of shape (n_samples, n_classes)
         Positive, so that logarithms are finite; each row sums to 1. A class that the
-        calibrator never saw gets about 1e-6.
+        calibrator never saw gets about 1e-6. Rows of S with NaN stay NaN.
 
     Examples
     --------
@@ -129,9 +129,12 @@ def calibrated_proba(calibrator: Any, S: ArrayLike) -> Floats:
     (2, 3)
     """
     S = np.asarray(S, dtype=np.float64)
-    P = np.full(S.shape, ABSENT)
-    P[:, calibrator.classes_] = np.maximum(calibrator.predict_proba(S), TINY)
-    calibrated: Floats = P / P.sum(axis=1, keepdims=True)
+    known = ~np.isnan(S).any(axis=1)
+    calibrated = np.full(S.shape, np.nan)
+    if known.any():
+        P = np.full((known.sum(), S.shape[1]), ABSENT)
+        P[:, calibrator.classes_] = np.maximum(calibrator.predict_proba(S[known]), TINY)
+        calibrated[known] = P / P.sum(axis=1, keepdims=True)
     return calibrated
 
 

@@ -10,23 +10,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_logprob._errors import LowLabelMassWarning
-from sklearn_logprob._inputs import Rows, forget_rows, read_rows
-from sklearn_logprob._labels import Labels, positive_last, resolve_labels
-from sklearn_logprob._types import Answer, Floats, Request, Usage
-from sklearn_logprob.backends import make_backend
+from sklearn_logprob._errors import BackendError, LowLabelMassWarning
+from sklearn_logprob._inputs import Rows, read_rows
+from sklearn_logprob._labels import positive_last
+from sklearn_logprob._planning import PlannedRequests, plan
+from sklearn_logprob._preparing import check_label_free, prepare
+from sklearn_logprob._types import Floats, Outcome, Request, Usage
 from sklearn_logprob.calibration import (
     calibrated_proba,
     cross_val_proba,
     make_calibrator,
 )
-from sklearn_logprob.prompts import make_template
-from sklearn_logprob.scorer import LABEL_SCORINGS, LabelScorer
 from sklearn_logprob.scoring import LabelScores, label_mass
 from sklearn_logprob.thresholds import decide, make_selector, needs_labels
-from sklearn_logprob.verbalizers import make_verbalizer
 
 __all__ = ["LogprobClassifier"]
 
@@ -77,6 +75,11 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         The class that a binary threshold is about. None: the last of `classes_`.
     cv : int or splitter, default=5
         Folds for the out-of-fold probabilities that thresholds are chosen on.
+    on_error : {"raise", "nan"}, default="raise"
+        What to do about a row that fails for a reason of its own: a refusal, a content
+        filter, a prompt that is too long. "raise" ends the work and keeps the answers
+        that had come; "nan" warns with the numbers of the rows, leaves them out of
+        `fit`, and gives them NaN probabilities. `predict` then goes by `class_prior_`.
     cache : "auto", path, Cache or None, default="auto"
         Where answers are kept. "auto": ``$SKLEARN_LOGPROB_CACHE`` or the user's cache
         folder; None: nowhere.
@@ -100,6 +103,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
     threshold_ : float or ndarray of shape (n_classes,)
         Probability of `pos_label` above which it is predicted (two classes), or what
         each class's probability is divided by.
+    class_prior_ : ndarray of shape (n_classes,)
+        Share of each class in y; equal shares without y.
     label_mass_ : float
         Median share of the model's probability that lands on any label; nan where `fit`
         saw no texts.
@@ -150,6 +155,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         threshold: Any = None,
         pos_label: Any = None,
         cv: Any = 5,
+        on_error: str = "raise",
         cache: Any = "auto",
         verbose: Any = "auto",
         random_state: Any = None,
@@ -164,6 +170,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self.threshold = threshold
         self.pos_label = pos_label
         self.cv = cv
+        self.on_error = on_error
         self.cache = cache
         self.verbose = verbose
         self.random_state = random_state
@@ -191,11 +198,12 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         BackendError
             If the model does not answer; what it did answer is kept in the cache.
         """
-        rows, labels, scorer = self._prepare(X, y)
+        rows, labels, scorer = prepare(self, X, y)
         n_classes = len(labels.classes)
         calibrator = make_calibrator(self.calibrator)
         selector = make_selector(self.threshold, max(2, n_classes))
-        self._check_label_free(labels, selector)
+        if labels.codes is None:
+            check_label_free(self, selector)
         self._order = positive_last(labels, self.pos_label)
         # A template that does not fit the data fails here, before anything is asked.
         requests = [] if rows is None or n_classes == 1 else scorer.requests(rows)
@@ -206,16 +214,21 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
 
         columns = ("text",) if rows is None else rows.columns
         self.content_free_scores_ = self._ask_content_free(columns)
-        answers = self._ask(requests)
-        read = scorer.read(answers)
-        self._describe(answers, read)
-        S = self._debias(read.scores)
-        if not answers:  # nothing to learn from: probabilities stay the model's own
+        outcomes = self._ask(requests)
+        read = scorer.read(outcomes)
+        answered = ~np.isnan(read.scores).any(axis=1)
+        if outcomes and not answered.any():
+            raise BackendError("No row of X got an answer: see the warning above.")
+        self._describe(outcomes, read)
+        codes = labels.codes[answered] if outcomes and labels.codes is not None else None
+        self.class_prior_ = labels.shares
+        S = self._debias(read.scores[answered])
+        if not outcomes:  # nothing to learn from: probabilities stay the model's own
             calibrator, S = make_calibrator(None), np.zeros((1, n_classes))
-        self.calibrator_ = calibrator.fit(S, labels.codes if answers else None)
+        self.calibrator_ = calibrator.fit(S, codes)
         self.threshold_ = 0.5 if n_classes == 2 else np.full(n_classes, 1 / n_classes)
         if selector is not None and n_classes > 1:
-            self.threshold_ = self._choose_threshold(selector, S, labels.codes)
+            self.threshold_ = self._choose_threshold(selector, S, codes)
         return self
 
     def predict_proba(self, X: Any) -> Floats:
@@ -229,7 +242,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         proba : ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of `classes_`.
+            Probabilities, in the order of `classes_`. With ``on_error="nan"``, NaN in
+            the rows that got no answer.
         """
         check_is_fitted(self)
         if len(self.classes_) == 1:
@@ -283,7 +297,9 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,)
             Members of `classes_`.
         """
-        P = self.predict_proba(X)[:, self._order]
+        P = self.predict_proba(X)
+        P[np.isnan(P).any(axis=1)] = self.class_prior_
+        P = P[:, self._order]
         # With the threshold at its default, ties go to the first class as in argmax.
         threshold = None if self.threshold is None else self.threshold_
         return np.asarray(self.classes_[self._order[decide(P, threshold)]])
@@ -306,8 +322,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         requests = self._scorer.requests(read_rows(X, self, reset=False))
         return self._scorer.read(self._ask(requests)).scores
 
-    def requests(self, X: Any, y: ArrayLike | None = None) -> list[Request]:
-        """Show what would be sent for X, without sending it.
+    def requests(self, X: Any, y: ArrayLike | None = None) -> PlannedRequests:
+        """Show what would be sent for X and about what it costs, without sending it.
 
         Parameters
         ----------
@@ -318,13 +334,18 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        requests : list of Request
-            One a row; equal ones are sent once.
+        requests : PlannedRequests
+            A list, one request a row (or for each of its chains of thought), with
+            ``n_sent``, ``prompt_tokens``, ``completion_tokens`` and ``cost``. Equal
+            ones are sent once, and those in the cache not at all.
         """
         if self.__sklearn_is_fitted__():
-            return self._scorer.requests(read_rows(X, self, reset=False))
-        rows, _, scorer = clone(self)._prepare(X, y)
-        return [] if rows is None else scorer.requests(rows)
+            rows: Rows | None = read_rows(X, self, reset=False)
+            scorer = self._scorer
+        else:
+            rows, _, scorer = prepare(clone(self), X, y)
+        requests = [] if rows is None else scorer.requests(rows)
+        return plan(scorer.backend, requests, self.cache)
 
     def __sklearn_tags__(self) -> Any:
         """Accept texts besides tables of numbers."""
@@ -335,56 +356,6 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether `fit` came to its end."""
         return hasattr(self, "threshold_")
-
-    def _prepare(
-        self, X: Any, y: ArrayLike | None
-    ) -> tuple[Rows | None, Labels, LabelScorer]:
-        """Check everything that can be checked without the model."""
-        if self.label_scoring not in LABEL_SCORINGS:
-            raise ValueError(
-                "The 'label_scoring' parameter of LogprobClassifier must be "
-                f"{', '.join(map(repr, LABEL_SCORINGS))}. "
-                f"Got {self.label_scoring!r} instead."
-            )
-        if isinstance(self.content_free, str):
-            raise ValueError(
-                "The 'content_free' parameter of LogprobClassifier must be a sequence of "
-                f"texts such as ('N/A', ''). Got {self.content_free!r} instead."
-            )
-        if X is None:
-            forget_rows(self)
-        rows = None if X is None else read_rows(X, self, reset=True)
-        verbalizer = make_verbalizer(self.verbalizer)
-        labels = resolve_labels(y, self.classes, verbalizer.forms)
-        if labels.codes is not None:
-            if rows is None:
-                raise ValueError("fit got labels in y, but no texts in X.")
-            check_consistent_length(rows.values, labels.codes)
-        columns = ("text",) if rows is None else rows.columns
-        forms = verbalizer.resolve(labels.names).values()
-        scorer = LabelScorer(
-            backend=make_backend(self.backend),
-            template=make_template(self.prompt, columns),
-            forms=dict(zip(labels.classes.tolist(), forms, strict=True)),
-            spellings=verbalizer.spellings(labels.names),
-            label_scoring=self.label_scoring,
-        )
-        return rows, labels, scorer
-
-    def _check_label_free(self, labels: Labels, selector: Any) -> None:
-        """Refuse, without labels, what could not be learnt."""
-        if labels.codes is not None:
-            return
-        if self.calibrator not in (None, "auto"):
-            raise ValueError(
-                f"calibrator={self.calibrator!r} learns from labels, and fit got no y: "
-                "use 'auto' (batch calibration), None, or give labels."
-            )
-        if selector is not None and needs_labels(selector):
-            raise ValueError(
-                f"threshold={self.threshold!r} is chosen on labels, and fit got no y: "
-                "give a number instead, or labels."
-            )
 
     def _choose_threshold(
         self, selector: Any, S: Floats, codes: NDArray[np.intp] | None
@@ -397,7 +368,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         ordered = np.argsort(self._order)[codes]
         return selector.fit(P[:, self._order], ordered).threshold_
 
-    def _ask(self, requests: Sequence[Request]) -> list[Answer]:
+    def _ask(self, requests: Sequence[Request]) -> list[Outcome]:
         return self._scorer.ask(requests, self.cache, self.usage_, self.verbose)
 
     def _debias(self, scores: Floats) -> Floats:
@@ -412,19 +383,19 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         scores = self._scorer.read(self._ask(self._scorer.requests(empty))).scores
         return np.asarray(np.log(softmax(scores, axis=1).mean(axis=0)))
 
-    def _describe(self, answers: Sequence[Answer], read: LabelScores) -> None:
+    def _describe(self, outcomes: Sequence[Outcome], read: LabelScores) -> None:
         """Learn how well prompt and labels suit the model."""
-        self.other_tokens_ = self._scorer.others(answers)
+        self.other_tokens_ = self._scorer.others(outcomes)
         self.label_mass_ = self.censored_share_ = np.nan
-        if not answers:
+        if not outcomes:
             return
-        self.label_mass_ = float(np.median(label_mass(read.scores)))
+        self.label_mass_ = float(np.nanmedian(label_mass(read.scores)))
         self.censored_share_ = float(read.censored.mean())
         if self.label_mass_ < LOW_LABEL_MASS:
             said = ", ".join(map(repr, self.other_tokens_["token"][:5].tolist()))
             warnings.warn(
                 f"The labels hold {self.label_mass_:.1%} of the model's probability "
-                f"(median over {len(answers)} texts). It would rather say {said}. "
+                f"(median over {len(read.scores)} texts). It would rather say {said}. "
                 "End the prompt where the label comes next, list the labels in it "
                 "({labels}), or choose words that the model uses (other_tokens_).",
                 LowLabelMassWarning,

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from sklearn_logprob._errors import BackendError, PromptTooLongError
-from sklearn_logprob._types import Answer, Backend, Request, Usage
+from sklearn_logprob._errors import BackendError, RowError
+from sklearn_logprob._types import Backend, Outcome, Request, TokenUsage, Usage
 from sklearn_logprob.cache import Cache
 
 __all__ = ["backend_key", "collect", "request_key", "request_keys"]
@@ -26,7 +26,9 @@ CHUNK = 256
 SHOW_AFTER = 2.0
 """Seconds of work after which ``verbose="auto"`` shows a progress bar."""
 
-_REQUEST_FIELDS = [field.name for field in fields(Request)]
+OTHERWISE = "With on_error='nan', rows that fail become NaN and the others go on."
+
+_FIELDS = [(field.name, field.default) for field in fields(Request)]
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -37,7 +39,9 @@ def collect(
     *,
     usage: Usage,
     verbose: Literal["auto"] | int = "auto",
-) -> list[Answer]:
+    on_error: Literal["raise", "nan"] = "raise",
+    per_row: int = 1,
+) -> list[Outcome]:
     """Answer requests from the cache, and the rest from the model.
 
     Equal requests are asked once. Every answer is stored the moment it arrives, so an
@@ -58,18 +62,25 @@ def collect(
     verbose : "auto", bool or int, default="auto"
         Whether to show progress on stderr: "auto" shows it in a terminal when the work
         takes more than 2 seconds, a true value always, a false one never.
+    on_error : {"raise", "nan"}, default="raise"
+        What to do about a request that fails for a reason of its own. "raise" ends the
+        work, after the requests that were sent together with it; "nan" goes on, and
+        gives the error in place of the answer.
+    per_row : int, default=1
+        How many of the requests, one after the other, belong to one row of X.
 
     Returns
     -------
-    answers : list of Answer, length n
+    outcomes : list of Answer or RowError, length n
         One for each request, in their order.
 
     Raises
     ------
     BackendError
         If the model could not answer. What it did answer is stored.
-    PromptTooLongError
-        If a prompt does not fit into the model's context; names the row of X.
+    RowError
+        With ``on_error="raise"``, the first failure of a request of its own, such as a
+        prompt that is too long; names the row of X.
 
     Examples
     --------
@@ -82,11 +93,12 @@ def collect(
     (3, 1)
     """
     rows: dict[Request, int] = {}  # each distinct request and its first row
-    for row, request in enumerate(requests):
-        rows.setdefault(request, row)
+    for position, request in enumerate(requests):
+        rows.setdefault(request, position // per_row)
+    work = _Work(backend, rows, cache, usage, strict=on_error == "raise")
     with nullcontext() if cache is None else closing(cache):
-        answers = _answer_distinct(backend, rows, cache, usage, verbose)
-    return [answers[request] for request in requests]
+        outcomes = work.run(verbose)
+    return [outcomes[request] for request in requests]
 
 
 def backend_key(backend: Backend) -> str:
@@ -165,7 +177,9 @@ def request_keys(backend: Backend, requests: Iterable[Request]) -> list[str]:
     keys = []
     for request in requests:
         digest = start.copy()
-        content = {name: getattr(request, name) for name in _REQUEST_FIELDS}
+        given = ((name, getattr(request, name), default) for name, default in _FIELDS)
+        # without the defaults, so that a new field leaves the old keys as they are
+        content = {name: value for name, value, default in given if value != default}
         digest.update(f",{_canonical(content)}]".encode())
         keys.append(digest.hexdigest())
     return keys
@@ -175,88 +189,116 @@ def _identity(backend: Backend) -> str:
     return _canonical([FORMAT, type(backend).__name__, dict(backend.answer_identity())])
 
 
-def _answer_distinct(
-    backend: Backend,
-    rows: Mapping[Request, int],
-    cache: Cache | None,
-    usage: Usage,
-    verbose: Literal["auto"] | int,
-) -> dict[Request, Answer]:
-    """Look every request up, and send what is missing in chunks, each under a lock."""
-    keys: dict[Request, str] = {}
-    lock: Any = nullcontext()
-    if cache is not None:
-        keys = dict(zip(rows, request_keys(backend, rows), strict=True))
-        lock = cache.lock(backend_key(backend))
+class _Work:
+    """Distinct requests on their way to an outcome each."""
 
-    answers = _look_up(cache, keys, rows)
-    usage.cache_hits += len(answers)
-    missing = [request for request in rows if request not in answers]
-    if not missing:
-        return answers
+    def __init__(
+        self,
+        backend: Backend,
+        rows: Mapping[Request, int],
+        cache: Cache | None,
+        usage: Usage,
+        *,
+        strict: bool,
+    ) -> None:
+        self.backend = backend
+        self.rows = rows
+        self.cache = cache
+        self.usage = usage
+        self.strict = strict
+        self.keys: dict[Request, str] = {}
+        self.outcomes: dict[Request, Outcome] = {}
 
-    check = getattr(backend, "check", None)
-    if check is not None:
-        with _naming_rows(missing, rows):
-            check(missing)
+    def run(self, verbose: Literal["auto"] | int) -> dict[Request, Outcome]:
+        """Look requests up, and send what is missing in chunks, each under a lock."""
+        lock: Any = nullcontext()
+        if self.cache is not None:
+            keys = request_keys(self.backend, self.rows)
+            self.keys = dict(zip(self.rows, keys, strict=True))
+            lock = self.cache.lock(backend_key(self.backend))
+        self._look_up(self.rows)
+        self._check([request for request in self.rows if request not in self.outcomes])
+        missing = [request for request in self.rows if request not in self.outcomes]
+        if not missing:
+            return self.outcomes
+        with _progress(len(missing), verbose) as bar:
+            for start in range(0, len(missing), CHUNK):
+                chunk = missing[start : start + CHUNK]
+                with lock:
+                    # another process may have answered while this one waited
+                    bar.update(self._look_up(chunk))
+                    to_send = [r for r in chunk if r not in self.outcomes]
+                    for _ in self._ask(to_send):
+                        bar.update()
+                self._raise_failures(chunk)
+        return self.outcomes
 
-    with _progress(len(missing), verbose) as bar:
-        for start in range(0, len(missing), CHUNK):
-            chunk = missing[start : start + CHUNK]
-            with lock:
-                # another process may have answered while this one waited
-                found = _look_up(cache, keys, chunk)
-                answers.update(found)
-                usage.cache_hits += len(found)
-                bar.update(len(found))
-                to_send = [request for request in chunk if request not in found]
-                for request, answer in _ask(backend, to_send, rows):
-                    if cache is not None:
-                        cache.set(keys[request], answer)
-                    answers[request] = answer
-                    usage.add_sent(answer.usage)
-                    bar.update()
-    return answers
+    def _look_up(self, requests: Iterable[Request]) -> int:
+        """Take the answers that the cache has, and count them."""
+        if self.cache is None:
+            return 0
+        found = ((request, self.cache.get(self.keys[request])) for request in requests)
+        answers = {request: answer for request, answer in found if answer is not None}
+        self.outcomes.update(answers)
+        self.usage.cache_hits += len(answers)
+        return len(answers)
 
+    def _check(self, requests: Sequence[Request]) -> None:
+        """Let the backend see everything before the first call."""
+        check = getattr(self.backend, "check", None)
+        if check is None or not requests:
+            return
+        with self._naming_rows(requests):
+            failures = check(requests)
+        for error in failures or ():
+            request = requests[error.index]
+            self.outcomes[request] = error.for_row(self.rows[request])
+        self._raise_failures(requests)
 
-def _look_up(
-    cache: Cache | None, keys: Mapping[Request, str], requests: Iterable[Request]
-) -> dict[Request, Answer]:
-    """Give the answers that the cache has."""
-    if cache is None:
-        return {}
-    found = ((request, cache.get(keys[request])) for request in requests)
-    return {request: answer for request, answer in found if answer is not None}
+    def _ask(self, requests: Sequence[Request]) -> Iterator[None]:
+        """Ask the model, and insist on an outcome for everything."""
+        if not requests:
+            return
+        waiting = set(range(len(requests)))
+        with self._naming_rows(requests):
+            for index, outcome in self.backend.answer(requests):
+                waiting.discard(index)
+                self._keep(requests[index], outcome)
+                yield
+        if waiting:
+            raise BackendError(
+                f"{type(self.backend).__name__} answered {len(requests) - len(waiting)} "
+                f"of {len(requests)} requests and gave no error. Its method answer() "
+                "must yield every index."
+            )
 
+    def _keep(self, request: Request, outcome: Outcome) -> None:
+        if isinstance(outcome, RowError):
+            self.outcomes[request] = outcome.for_row(self.rows[request])
+            self.usage.add_sent(TokenUsage())
+            return
+        if self.cache is not None:
+            self.cache.set(self.keys[request], outcome)
+        self.outcomes[request] = outcome
+        cost = getattr(self.backend, "cost", None)
+        self.usage.add_sent(outcome.usage, 0.0 if cost is None else cost(outcome.usage))
 
-def _ask(
-    backend: Backend, requests: Sequence[Request], rows: Mapping[Request, int]
-) -> Iterator[tuple[Request, Answer]]:
-    """Ask the model, and insist on an answer to everything."""
-    if not requests:
-        return
-    waiting = set(range(len(requests)))
-    with _naming_rows(requests, rows):
-        for index, answer in backend.answer(requests):
-            waiting.discard(index)
-            yield requests[index], answer
-    if waiting:
-        raise BackendError(
-            f"{type(backend).__name__} answered {len(requests) - len(waiting)} of "
-            f"{len(requests)} requests and gave no error. Its method answer() must "
-            "yield every index."
-        )
+    def _raise_failures(self, requests: Iterable[Request]) -> None:
+        """Raise the first failure of a row, once all that was sent with it is kept."""
+        if self.strict:
+            for request in requests:
+                outcome = self.outcomes.get(request)
+                if isinstance(outcome, RowError):
+                    message = f"{outcome.template} {OTHERWISE}"
+                    raise type(outcome)(message, outcome.index)
 
-
-@contextmanager
-def _naming_rows(
-    requests: Sequence[Request], rows: Mapping[Request, int]
-) -> Iterator[None]:
-    """Tell the user of rows of X where a backend speaks of requests."""
-    try:
-        yield
-    except PromptTooLongError as error:
-        raise error.for_row(rows[requests[error.index]]) from None
+    @contextmanager
+    def _naming_rows(self, requests: Sequence[Request]) -> Iterator[None]:
+        """Tell the user of rows of X where a backend speaks of requests."""
+        try:
+            yield
+        except RowError as error:
+            raise error.for_row(self.rows[requests[error.index]]) from None
 
 
 def _progress(total: int, verbose: Literal["auto"] | int) -> Any:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_logprob._chains import after_prefix, average
+from sklearn_logprob._errors import (
+    FailedRowsWarning,
+    LogprobsUnavailableError,
+    RowError,
+    UnreadableAnswerError,
+    UnsupportedRequestError,
+)
 from sklearn_logprob._inputs import Rows
-from sklearn_logprob._types import Answer, Backend, Request, Usage
+from sklearn_logprob._types import Answer, Backend, Outcome, Request, Usage
 from sklearn_logprob.cache import resolve_cache
 from sklearn_logprob.collect import collect
 from sklearn_logprob.prompts import PromptTemplate
@@ -21,9 +31,13 @@ from sklearn_logprob.scoring import (
     tokens_to_read,
 )
 
-__all__ = ["LABEL_SCORINGS", "LabelScorer"]
+__all__ = ["LABEL_SCORINGS", "ON_ERROR", "LabelScorer"]
 
 LABEL_SCORINGS = ("auto", "first_token", "sequence")
+ON_ERROR = ("raise", "nan")
+
+NAMED = 5  # failures that a warning tells in full
+AROUND = 8  # tokens that a text may have besides the label, such as "**Answer:** "
 
 
 @dataclass(frozen=True)
@@ -40,8 +54,12 @@ class LabelScorer:
         Surface forms; the first of each class is what ``{labels}`` shows.
     spellings : sequence of sequence of str
         What counts for each class.
-    label_scoring : {"auto", "first_token", "sequence"}
+    label_scoring : {"auto", "first_token", "sequence"}, default="auto"
         How much of a label is read.
+    descriptions : sequence of str, default=()
+        What each class means, for backends that show the labels one by one.
+    on_error : {"raise", "nan"}, default="raise"
+        Whether a row that fails for a reason of its own ends the work.
 
     Examples
     --------
@@ -53,7 +71,6 @@ class LabelScorer:
     ...     PromptTemplate("Review: {text}"),
     ...     forms={0: ("bad",), 1: ("good",)},
     ...     spellings=[("bad",), ("good",)],
-    ...     label_scoring="auto",
     ... )
     >>> rows = Rows(("text",), [("so great",)])
     >>> requests = scorer.requests(rows)
@@ -66,10 +83,12 @@ class LabelScorer:
     template: PromptTemplate
     forms: Mapping[Any, Sequence[str]]
     spellings: Sequence[Sequence[str]]
-    label_scoring: str
+    label_scoring: str = "auto"
+    descriptions: Sequence[str] = ()
+    on_error: Literal["raise", "nan"] = "raise"
 
     def requests(self, rows: Rows) -> list[Request]:
-        """Build one request a row.
+        """Build the requests: one a row, or one for each of its chains of thought.
 
         Parameters
         ----------
@@ -85,29 +104,63 @@ class LabelScorer:
         ------
         PromptError
             If the template does not fit the rows.
+        LogprobsUnavailableError
+            If the backend returns texts only.
         """
-        exact = self.backend.scores_choices and self.label_scoring != "first_token"
-        asked = Request(
-            messages=(),
-            choices=choices_of(self.spellings) if exact else (),
-            max_tokens=1 if exact else self._tokens_to_read(),
-            top_logprobs=self.backend.max_top_logprobs,
-        )
         shown = [forms[0] for forms in self.forms.values()]
+        asked = self._asked(shown)
+        draws = range(1, self.n_chains + 1) if self.n_chains > 1 else [0]
         return [
-            replace(asked, messages=messages)
+            replace(asked, messages=messages, draw=draw)
             for messages in self.template.render(rows, shown)
+            for draw in draws
         ]
+
+    @property
+    def n_chains(self) -> int:
+        """How many requests a row takes."""
+        return int(getattr(self.template, "n_chains", 1))
+
+    def _asked(self, shown: Sequence[str]) -> Request:
+        """Build what the requests of all rows have in common."""
+        backend, reasoning = self.backend, getattr(self.template, "max_tokens", None)
+        n_top = backend.max_top_logprobs
+        if getattr(backend, "decides", False):
+            if reasoning is not None or self.label_scoring == "first_token":
+                raise UnsupportedRequestError(
+                    f"{type(backend).__name__} decides between whole labels at once: "
+                    "leave label_scoring= at 'auto', and max_tokens= of the prompt at "
+                    "None."
+                )
+            described = zip(shown, self.descriptions or [""] * len(shown), strict=True)
+            return Request((), top_logprobs=n_top, options=tuple(sorted(described)))
+        if reasoning is not None:
+            return Request((), max_tokens=reasoning, top_logprobs=n_top)
+        if backend.scores_choices and self.label_scoring != "first_token":
+            return Request((), choices_of(self.spellings), top_logprobs=n_top)
+        if not n_top and not getattr(backend, "draws_samples", False):
+            name = type(backend).__name__
+            raise LogprobsUnavailableError(
+                f"{name} returns texts without log-probabilities. Draw answers and count "
+                f"them, SamplingBackend({name}(...)) or 'sampling:NAME:MODEL', or let "
+                "the model name probabilities, 'verbalised:NAME:MODEL'."
+            )
+        n_tokens = self._tokens_to_read() if n_top else self._whole() + AROUND
+        return Request((), max_tokens=n_tokens, top_logprobs=n_top)
 
     def _tokens_to_read(self) -> int:
         if self.label_scoring == "first_token":
             return 1
-        whole = self.label_scoring == "sequence"
-        return tokens_to_read(self.spellings, whole=whole)
+        if self.label_scoring == "sequence":
+            return self._whole()
+        return tokens_to_read(self.spellings)
+
+    def _whole(self) -> int:
+        return tokens_to_read(self.spellings, whole=True)
 
     def ask(
         self, requests: Sequence[Request], cache: Any, usage: Usage, verbose: Any
-    ) -> list[Answer]:
+    ) -> list[Outcome]:
         """Get the answers, from the cache or the model.
 
         Parameters
@@ -123,38 +176,93 @@ class LabelScorer:
 
         Returns
         -------
-        answers : list of Answer
+        outcomes : list of Answer or RowError
             One a request.
         """
-        where = resolve_cache(cache)
-        return collect(self.backend, requests, where, usage=usage, verbose=verbose)
+        outcomes = collect(
+            self.backend,
+            requests,
+            resolve_cache(cache),
+            usage=usage,
+            verbose=verbose,
+            on_error=self.on_error,
+            per_row=self.n_chains,
+        )
+        if getattr(self.template, "max_tokens", None) is not None:
+            outcomes = [self._concluded(i, o) for i, o in enumerate(outcomes)]
+        self._report(outcomes)
+        return outcomes
 
-    def read(self, answers: Sequence[Answer]) -> LabelScores:
+    def _concluded(self, position: int, outcome: Outcome) -> Outcome:
+        """Leave the reasoning out of an answer."""
+        if isinstance(outcome, RowError):
+            return outcome
+        prefix = self.template.answer_prefix
+        return after_prefix(outcome, prefix) or UnreadableAnswerError(
+            f"The model wrote no label after {prefix!r} for {{row}}: ask for it in the "
+            "prompt, or give it more room with a larger max_tokens.",
+            position,
+        ).for_row(position // self.n_chains)
+
+    def _report(self, outcomes: Sequence[Outcome]) -> None:
+        """Raise, or warn of, the rows of which no request has an answer."""
+        failed: dict[int, RowError] = {}
+        for row in range(len(outcomes) // self.n_chains):
+            chains = outcomes[row * self.n_chains : (row + 1) * self.n_chains]
+            errors = [error for error in chains if isinstance(error, RowError)]
+            if len(errors) == len(chains):
+                failed[row] = errors[0]
+        if not failed:
+            return
+        if self.on_error == "raise":
+            raise next(iter(failed.values()))
+        told = "".join(f"\n  {error}" for error in list(failed.values())[:NAMED])
+        more = f"\n  and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
+        warnings.warn(
+            f"{len(failed)} of {len(outcomes) // self.n_chains} rows of X got no answer "
+            f"and count as NaN: {', '.join(map(str, failed))}.{told}{more}",
+            FailedRowsWarning,
+            stacklevel=5,
+        )
+
+    def read(self, outcomes: Sequence[Outcome]) -> LabelScores:
         """Read the label log scores.
 
         Parameters
         ----------
-        answers : sequence of Answer
-            One a row.
+        outcomes : sequence of Answer or RowError
+            What `ask` gave.
 
         Returns
         -------
         scores : LabelScores
-            Natural log, with bounds.
+            Natural log, with bounds; NaN in rows without an answer.
         """
-        return label_scores(answers, self.spellings)
+        answered = np.array([isinstance(each, Answer) for each in outcomes], dtype=bool)
+        found = label_scores(_answers(outcomes), self.spellings)
+        shape = (len(answered), len(self.spellings))
+        values = np.full((3, *shape), np.nan)
+        values[:, answered] = found.scores, found.lower, found.upper
+        censored = np.ones(shape, dtype=bool)
+        censored[answered] = found.censored
+        scores = LabelScores(values[0], values[1], values[2], censored)
+        return average(scores, self.n_chains) if self.n_chains > 1 else scores
 
-    def others(self, answers: Sequence[Answer]) -> NDArray[Any]:
+    def others(self, outcomes: Sequence[Outcome]) -> NDArray[Any]:
         """Tabulate what else the model wanted to say.
 
         Parameters
         ----------
-        answers : sequence of Answer
-            One a row.
+        outcomes : sequence of Answer or RowError
+            What `ask` gave.
 
         Returns
         -------
         table : structured ndarray
             ``token`` and ``mean_probability``.
         """
-        return other_tokens(answers, self.spellings)
+        return other_tokens(_answers(outcomes), self.spellings)
+
+
+def _answers(outcomes: Sequence[Outcome]) -> list[Answer]:
+    return [outcome for outcome in outcomes if isinstance(outcome, Answer)]

@@ -28,6 +28,9 @@ class Verbalizer(BaseEstimator):
     pool_case : bool, default=True
         Whether a form also counts in lower case and with a capital. Forms of two
         classes that differ in case only (``US`` and ``us``) are never pooled.
+    descriptions : mapping of class to str, default=None
+        What each class means, for backends that are shown the labels one by one: the
+        decision endpoints and ``"verbalised:"``. Not every class needs one.
 
     References
     ----------
@@ -51,9 +54,11 @@ class Verbalizer(BaseEstimator):
         forms: Mapping[Any, str | Sequence[str]] | None = None,
         *,
         pool_case: bool = True,
+        descriptions: Mapping[Any, str] | None = None,
     ) -> None:
         self.forms = forms
         self.pool_case = pool_case
+        self.descriptions = descriptions
 
     def resolve(self, classes: Sequence[Hashable]) -> dict[Any, tuple[str, ...]]:
         """Give the surface forms of every class, checked.
@@ -86,6 +91,33 @@ class Verbalizer(BaseEstimator):
                         f"{owner[form]!r} and {label!r}: choose different words."
                     )
         return resolved
+
+    def described(self, classes: Sequence[Hashable]) -> list[str]:
+        """Give the description of every class.
+
+        Parameters
+        ----------
+        classes : sequence
+            The classes, in the order of the columns.
+
+        Returns
+        -------
+        descriptions : list of str
+            Empty where there is none.
+
+        Raises
+        ------
+        ValueError
+            If something is described that is no class.
+        """
+        given = self.descriptions or {}
+        unknown = [_plain(label) for label in given if label not in classes]
+        if unknown:
+            raise ValueError(
+                "The 'descriptions' parameter of Verbalizer must be about the classes "
+                f"{[_plain(label) for label in classes]}. Got {unknown} as well."
+            )
+        return [str(given.get(label, "")) for label in classes]
 
     def spellings(self, classes: Sequence[Hashable]) -> list[tuple[str, ...]]:
         """List what counts for every class, without the leading space.

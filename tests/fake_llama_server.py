@@ -20,7 +20,7 @@ from typing import Any
 
 from servers import Call, Http, refuse
 
-__all__ = ["BOS", "PIECES", "FakeLlamaServer", "log_probs", "split"]
+__all__ = ["BOS", "PIECES", "FakeLlamaServer", "is_plain", "log_probs", "split"]
 
 BOS, END = 0, 1
 WORDS = (
@@ -179,34 +179,48 @@ class FakeLlamaServer:
             return refuse(400, f"{message} ({self.n_ctx} tokens)")(body)
         same = [a == b for a, b in zip(self._evaluated, tokens[:-1], strict=False)]
         cached = (*same, False).index(False)
-        self._evaluated = tokens
+        written, entries = b"", []
+        for _ in range(body["n_predict"]):
+            self._evaluated = list(tokens)
+            drawn, shown = self._step(body, tokens)
+            tokens = [*tokens, drawn]
+            written += PIECES[drawn]
+            entries += shown
+        reply = {
+            "content": written.decode("utf-8", "ignore"),
+            "tokens_predicted": body["n_predict"],
+            "timings": {"cache_n": cached, "prompt_n": len(body["prompt"]) - cached},
+        }
+        return {**reply, "completion_probabilities": entries} if entries else reply
+
+    def _step(self, body: Any, tokens: list[int]) -> tuple[int, list[Any]]:
+        """Draw a token; what is shown of it is nothing for a part of a character."""
         values = self.likely(tuple(tokens))
         bias = dict(body.get("logit_bias", ()))
         scores = {t: value + bias.get(t, 0.0) for t, value in enumerate(values)}
         if "grammar" in body:
             scores = {t: s for t, s in scores.items() if PIECES[t] and is_plain(t)}
-        odds = softmax(scores) if body.get("post_sampling_probs") else {}
-        if odds:
-            [drawn] = random.Random(len(self.calls)).choices([*odds], [*odds.values()])
+        odds = softmax(scores)
+        after_sampling = body.get("post_sampling_probs", False)
+        if body["temperature"]:
+            seed = f"{body['seed']}:{tokens}" if "seed" in body else len(self.calls)
+            [drawn] = random.Random(seed).choices([*odds], [*odds.values()])
         else:
             drawn = max(scores, key=scores.__getitem__)
-        reply = {
-            "content": PIECES[drawn].decode("utf-8", "ignore"),
-            "timings": {"cache_n": cached, "prompt_n": len(tokens) - cached},
-        }
         try:
             PIECES[drawn].decode()
         except UnicodeDecodeError:
-            return reply
-        if odds:
+            return drawn, []
+        if after_sampling:
             best = sorted(odds, key=lambda t: -odds[t])[: body["n_probs"]]
             some = [{"id": t, "prob": odds[t]} for t in best if odds[t] > 1e-38]
-            chosen = {"id": drawn, "prob": odds[drawn], "top_probs": some}
-            return {**reply, "completion_probabilities": [chosen]}
+            return drawn, [{"id": drawn, "prob": odds[drawn], "top_probs": some}]
+        if not body["n_probs"]:
+            return drawn, []
         best = sorted(range(len(values)), key=lambda t: -values[t])[: body["n_probs"]]
         chosen = entry(drawn, values[drawn])
         chosen["top_logprobs"] = [entry(t, values[t]) for t in best]
-        return {**reply, "completion_probabilities": [chosen]}
+        return drawn, [chosen]
 
 
 def softmax(scores: dict[int, float]) -> dict[int, float]:

@@ -15,11 +15,13 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, TypeAlias
+
+from sklearn_logprob import Answer, RowError
 
 __all__ = [
     "Call",
@@ -32,6 +34,7 @@ __all__ = [
     "refuse",
     "send",
     "send_text",
+    "the_answer",
     "without_logprobs",
 ]
 
@@ -108,6 +111,14 @@ def chat_completion(body: Body, positions: Sequence[Top]) -> Body:
             "prompt_tokens_details": {"cached_tokens": 1},
         },
     }
+
+
+def the_answer(outcomes: Iterable[tuple[int, Answer | RowError]]) -> Answer:
+    """Give the answer to the only request, or raise what is wrong with it."""
+    [(_, outcome)] = outcomes
+    if isinstance(outcome, RowError):
+        raise outcome
+    return outcome
 
 
 def send(content: Any, *, status: int = 200) -> Reply:

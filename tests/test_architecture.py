@@ -36,6 +36,7 @@ LAYERS = {
     "_cuts": PURE,
     "_fields": PURE,
     "_inputs": PURE,
+    "_chains": PURE,
     "_labels": PURE,
     "_reading": PURE,
     "calibration": PURE,
@@ -67,6 +68,8 @@ LAYERS = {
     "backends.openai": EDGE,
     "cache": EDGE,
     "datasets": EDGE,
+    "_planning": GATHER,
+    "_preparing": GATHER,
     "collect": GATHER,
     "scorer": GATHER,
     "classifier": ESTIMATOR,
@@ -83,7 +86,7 @@ FAMILIES = (
     {name for name, layer in LAYERS.items() if layer == PURE},
     {"_errors", "_types"},
     {name for name in LAYERS if name.startswith("backends")},
-    {"collect", "scorer"},
+    {"collect", "scorer", "_planning", "_preparing"},
     {"cli", "demo", "__main__"},
 )
 

@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 from decision_server import DecisionServer, decision, posterior
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from servers import Http, refuse, send, send_text
+from servers import Http, refuse, send, send_text, the_answer
 from sklearn.base import clone
 
 from sklearn_logprob import LogprobClassifier, PromptTemplate
@@ -28,20 +26,21 @@ from sklearn_logprob._errors import (
     LogprobError,
     MissingKeyError,
     PromptTooLongError,
+    RefusedError,
     UnsupportedRequestError,
 )
 from sklearn_logprob._types import Answer, Request, TokenUsage
-from sklearn_logprob.backends._decisions import options_of, scores
 from sklearn_logprob.backends.gemini_decisions import GeminiDecisionsBackend
 from sklearn_logprob.backends.openai_decisions import OpenAIDecisionsBackend
 from sklearn_logprob.backends.systemone import SystemOneBackend
-from sklearn_logprob.scoring import choices_of, label_scores
+from sklearn_logprob.scoring import label_scores
 from sklearn_logprob.verbalizers import Verbalizer
 
 KEY = "sk-marker-0123456789"
 KEY_ENV = "DECISIONS_TEST_KEY"
 CLASSES = ("negative", "positive")
 SPELLINGS = Verbalizer().spellings(CLASSES)
+OPTIONS = tuple((name, "") for name in CLASSES)
 FORMATS = [OpenAIDecisionsBackend, SystemOneBackend, GeminiDecisionsBackend]
 
 
@@ -63,8 +62,8 @@ def backend_for(form: Any, server: DecisionServer, **params: Any) -> Any:
     return form("test-model", base_url=server.url, **params)
 
 
-def ask(text: str = "A fine film.", choices: Any = None) -> Request:
-    return Request((("prompt", text),), choices or choices_of(SPELLINGS), top_logprobs=0)
+def ask(text: str = "A fine film.", options: Any = OPTIONS) -> Request:
+    return Request((("prompt", text),), options=options, top_logprobs=0)
 
 
 def answer_one(
@@ -72,8 +71,7 @@ def answer_one(
 ) -> Answer:
     """Ask once, the server replying with `script`."""
     with DecisionServer(script=script) as server:
-        [(_, answer)] = backend_for(form, server, **params).answer([ask()])
-    return answer
+        return the_answer(backend_for(form, server, **params).answer([ask()]))
 
 
 def failure_of(form: Any, script: Sequence[Callable[[Any], Http]], **params: Any) -> str:
@@ -114,51 +112,6 @@ def refusal(body: Any) -> Http:
 def cut_off(body: Any) -> Http:
     """Close the connection in the middle of the answer."""
     return Http(json.dumps(decision(body)).encode(), cut=True)
-
-
-# ------------------------------------------------------------------ which options
-
-
-@pytest.mark.parametrize(
-    ("classes", "names"),
-    [
-        (["negative", "positive"], ["negative", "positive"]),
-        (["Negative", "Positive"], ["negative", "positive"]),  # one cannot know
-        (["New York", "iPhone", "US"], ["New York", "US", "iPhone"]),
-        (["1", "好", "Ärger"], ["1", "ärger", "好"]),
-    ],
-)
-def test_the_spellings_of_a_class_are_one_option(
-    classes: list[str], names: list[str]
-) -> None:
-    """Each class is asked for once, as it was written where that can be known."""
-    options = options_of(choices_of(Verbalizer().spellings(classes)))
-    assert [name for name, _ in options] == names
-
-
-def test_forms_that_no_one_word_gives_stay_apart() -> None:
-    """Two classes that differ in case are two options, if not what one of them gives."""
-    for classes in (["US", "Us", "other"], ["McDonald", "Mcdonald"]):
-        choices = choices_of(Verbalizer(pool_case=False).spellings(classes))
-        assert [name for name, _ in options_of(choices)] == sorted(classes)
-
-
-words = st.text(alphabet="abAB ßéÉ1", min_size=1, max_size=4).map(str.strip)
-
-
-@settings(max_examples=100)
-@given(st.lists(words.filter(bool), min_size=2, max_size=5, unique=True), st.booleans())
-def test_options_share_out_every_choice_once(classes: list[str], pool: bool) -> None:
-    """Whatever the classes: each choice has one option, and all scores sum to one."""
-    choices = choices_of(Verbalizer(pool_case=pool).spellings(classes))
-    options = options_of(choices)
-    assert sorted(c for _, standing in options for c in standing) == sorted(choices)
-    p = dict(zip([n for n, _ in options], posterior("x", choices), strict=False))
-    p = {name: value / sum(p.values()) for name, value in p.items()}
-    given_scores = scores(p, options, "it")
-    for name, standing in options:
-        total = math.fsum(math.exp(given_scores[choice]) for choice in standing)
-        assert total == pytest.approx(p[name])
 
 
 # ------------------------------------------------------------------ what is sent
@@ -252,8 +205,8 @@ def test_chat_messages_become_a_text_and_instructions(form: Any) -> None:
         ("user", "Fine."),
     )
     requests = [
-        Request(messages[:1] + messages[-1:], choices_of(SPELLINGS)),
-        Request(messages, choices_of(SPELLINGS)),
+        Request(messages[:1] + messages[-1:], options=OPTIONS),
+        Request(messages, options=OPTIONS),
     ]
     with DecisionServer() as server:
         backend = backend_for(form, server, max_concurrency=1, instructions="Tone?")
@@ -291,9 +244,9 @@ def test_many_are_asked_at_a_time_up_to_the_limit(form: Any) -> None:
 
 
 def test_class_scores_are_the_logarithms_of_the_probabilities(form: Any) -> None:
-    """Summed over its spellings a class has the server's probability; no tokens."""
+    """A class has the probability of its option; no tokens."""
     answer = answer_one(form, [])
-    assert [choice for choice, _ in answer.choices] == list(choices_of(SPELLINGS))
+    assert [choice for choice, _ in answer.choices] == list(CLASSES)
     read = label_scores([answer], SPELLINGS)
     expected = np.log([posterior("A fine film.", CLASSES)])
     for values in (read.scores, read.lower, read.upper):
@@ -335,12 +288,11 @@ def test_bad_probabilities_are_named(form: Any, edit: Any, says: str) -> None:
     assert says in failure_of(form, [changed(edit)])
 
 
-def test_a_refused_question_names_its_request_and_text(form: Any) -> None:
-    """A model may decline: the message shows which text, and what to do."""
+def test_a_refused_question_names_its_request(form: Any) -> None:
+    """A model may decline one row: the message says which, and not what it says."""
     said = failure_of(form, [refusal])
-    assert "the answer is a refusal" in said
-    assert "request 0, whose text ends in 'A fine film.'" in said
-    assert "Leave that row out" in said
+    assert "decided nothing about request 0: the answer is a refusal" in said
+    assert "A fine film" not in said
 
 
 def test_a_blocked_input_names_the_reason() -> None:
@@ -432,7 +384,7 @@ def test_passing_faults_are_asked_again(form: Any, fault: Any) -> None:
     with DecisionServer(script=[fault]) as server:
         [(_, answer)] = backend_for(form, server, max_retries=1).answer([ask()])
     assert len(server.calls) == 2
-    assert len(answer.choices) == 8
+    assert len(answer.choices) == 2
 
 
 @pytest.mark.parametrize("text", ["<html>", "[]", '{"answers": '])
@@ -453,14 +405,13 @@ def test_a_cut_connection_and_no_server_are_errors(form: Any) -> None:
         list(backend.set_params(api_key_env=KEY_ENV).answer([ask()]))
 
 
-def test_answers_under_way_arrive_before_the_failure(form: Any) -> None:
-    """All that was asked is yielded but what was refused; the rest is not asked."""
+def test_a_refusal_is_the_failure_of_its_row_only(form: Any) -> None:
+    """Everything else is answered."""
     with DecisionServer(script=[refusal], delay=0.05) as server:
-        answers = backend_for(form, server, max_concurrency=3).answer([ask()] * 9)
-        arrived: list[Any] = []
-        with pytest.raises(BackendError, match="refusal"):
-            arrived.extend(answers)
-    assert len(arrived) == len(server.calls) - 1 < 8
+        outcomes = dict(backend_for(form, server, max_concurrency=3).answer([ask()] * 9))
+    assert len(outcomes) == len(server.calls) == 9
+    kinds = [type(outcome) for outcome in outcomes.values()]
+    assert kinds.count(RefusedError) == 1 and kinds.count(Answer) == 8
 
 
 # ------------------------------------------------------------------ before any call
@@ -495,13 +446,40 @@ def test_a_path_begins_with_a_slash() -> None:
         SystemOneBackend(path="decisions", api_key_env=KEY_ENV).check([ask()])
 
 
-def test_one_option_is_no_decision(form: Any) -> None:
-    """Classes that differ in case only are found before anything is paid for."""
+def test_classes_that_differ_in_case_are_two_options(form: Any) -> None:
+    """Each class is an option of its own, whatever their spellings have in common."""
     with DecisionServer() as server:
-        clf = LogprobClassifier(backend_for(form, server), classes=["US", "us"]).fit()
-        with pytest.raises(ValueError, match=r"at least 2 options.*verbalizer="):
-            clf.predict(["text"])
-    assert server.calls == []
+        clf = LogprobClassifier(
+            backend_for(form, server), prompt="{text}", classes=["US", "us"]
+        ).fit()
+        proba = clf.set_params(calibrator=None).fit().predict_proba(["text"])
+    np.testing.assert_allclose(proba, [posterior("text", ["US", "us"])])
+
+
+def test_one_option_is_no_decision(form: Any) -> None:
+    """It is found before anything is paid for."""
+    backend = form(base_url="http://127.0.0.1:9/v1", api_key_env=KEY_ENV)
+    with pytest.raises(UnsupportedRequestError, match="at least 2 options"):
+        backend.check([ask(options=OPTIONS[:1])])
+
+
+def test_descriptions_are_sent_with_their_options(form: Any) -> None:
+    """The verbalizer gives both; a class without one is sent as before."""
+    verbalizer = Verbalizer(
+        {0: "negative", 1: "positive"}, descriptions={1: "the reviewer liked it"}
+    )
+    with DecisionServer() as server:
+        clf = LogprobClassifier(backend_for(form, server), verbalizer=verbalizer).fit()
+        clf.predict(["text"])
+    questions = server.calls[0].body["questions"]
+    [question] = questions if isinstance(questions, list) else questions.values()
+    liked = "the reviewer liked it"
+    if form is OpenAIDecisionsBackend:
+        described = [{"value": "negative"}, {"value": "positive", "description": liked}]
+        assert question["choices"] == described
+    else:
+        nothing = None if form is SystemOneBackend else ""
+        assert question["criteria"] == {"negative": nothing, "positive": liked}
 
 
 def test_a_decision_is_about_whole_labels(form: Any) -> None:
@@ -515,7 +493,7 @@ def test_a_decision_is_about_whole_labels(form: Any) -> None:
 
 def test_an_answer_cannot_be_begun(form: Any) -> None:
     """A trailing assistant message is refused before any call, with the way out."""
-    request = Request((("user", "?"), ("assistant", "It is")), choices_of(SPELLINGS))
+    request = Request((("user", "?"), ("assistant", "It is")), options=OPTIONS)
     with pytest.raises(UnsupportedRequestError, match="end of the user message"):
         form(base_url="http://127.0.0.1:9/v1", api_key_env=KEY_ENV).answer([request])
 
@@ -598,7 +576,7 @@ def test_the_key_shows_nowhere(
     with DecisionServer(script=[fault] * 2) as server:
         backend = backend_for(form, server, max_retries=1)
         with pytest.raises(LogprobError) as caught:
-            list(backend.answer([ask()]))
+            the_answer(backend.answer([ask()]))
     error: BaseException = caught.value
     assert error.__cause__ is None
     assert error.__context__ is None
@@ -658,20 +636,15 @@ def test_the_classifier_learns_with_one_request_a_text(form: Any, prompt: Any) -
     assert clf.usage_.prompt_tokens == 61 * len(set(X))
 
 
-def test_many_classes_and_several_words_a_class(form: Any) -> None:
-    """Words of one class are options of their own, whose probabilities are added."""
+def test_of_several_words_a_class_shows_the_first(form: Any) -> None:
+    """Others would compete with it, as options of their own."""
     forms = {"good": ["good", "Great Fun"], "bad": "bad", "so-so": "so-so"}
     with DecisionServer() as server:
         clf = LogprobClassifier(
-            backend_for(form, server),
-            prompt="{text}",
-            classes=["bad", "good", "so-so"],
-            verbalizer=forms,
-            calibrator=None,
+            backend_for(form, server), prompt="{text}", verbalizer=forms, calibrator=None
         ).fit()
         proba = clf.predict_proba(["x"])
-    bad, fun, good, so_so = posterior("x", ["bad", "Great Fun", "good", "so-so"])
-    np.testing.assert_allclose(proba, [[bad, fun + good, so_so]], rtol=1e-9)
+    np.testing.assert_allclose(proba, [posterior("x", ["bad", "good", "so-so"])])
 
 
 def test_the_server_is_asked_at_most_for_255_options(form: Any) -> None:
@@ -679,9 +652,9 @@ def test_the_server_is_asked_at_most_for_255_options(form: Any) -> None:
     names = [f"label {i}" for i in range(256)]
     with DecisionServer() as server:
         backend = backend_for(form, server)
-        fits = ask(choices=choices_of(Verbalizer().spellings(names[:255])))
+        fits = ask(options=tuple((name, "") for name in names[:255]))
         [(_, answer)] = backend.answer([fits])
         assert math.fsum(math.exp(v) for _, v in answer.choices) == pytest.approx(1)
-        more = ask(choices=choices_of(Verbalizer().spellings(names)))
+        more = ask(options=tuple((name, "") for name in names))
         with pytest.raises(BackendError, match=r"between 2 and 255.*this one has 256"):
             list(backend.answer([more]))

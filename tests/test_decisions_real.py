@@ -88,7 +88,7 @@ def test_a_decision_model_is_calibrated_and_decides(url: str) -> None:
 def test_the_servers_refusal_is_passed_on(url: str) -> None:
     """Another path is not found, and the message says what to check."""
     backend = SystemOneBackend(base_url=url, path="/other", max_retries=0)
-    request = Request((("prompt", "text"),), choices=("no", "yes"))
+    request = Request((("prompt", "text"),), options=(("no", ""), ("yes", "")))
     with pytest.raises(BackendError, match=r"HTTP 404.*not found.*base_url="):
         list(backend.answer([request]))
 
@@ -96,7 +96,7 @@ def test_the_servers_refusal_is_passed_on(url: str) -> None:
 def test_an_ordinary_model_of_llama_cpp_does_not_decide(weights: Path) -> None:
     """llama.cpp has the endpoint, and the message names models that decide."""
     pytest.importorskip("xllamacpp")
-    request = Request((("prompt", "text"),), choices=("no", "yes"))
+    request = Request((("prompt", "text"),), options=(("no", ""), ("yes", "")))
     with served(weights) as address:
         backend = SystemOneBackend(base_url=f"{address}/v1", max_retries=0)
         with pytest.raises(BackendError, match=r"HTTP 501.*decision model.*gpt-6-luna"):

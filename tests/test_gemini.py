@@ -12,7 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from servers import ChatServer, Http, Top, distribution, refuse, send, send_text
+from servers import (
+    ChatServer,
+    Http,
+    Top,
+    distribution,
+    refuse,
+    send,
+    send_text,
+    the_answer,
+)
 from sklearn.base import clone
 
 from sklearn_logprob import FakeBackend, LogprobClassifier
@@ -22,6 +31,7 @@ from sklearn_logprob._errors import (
     LogprobsUnavailableError,
     MissingKeyError,
     PromptTooLongError,
+    RefusedError,
     UnsupportedRequestError,
 )
 from sklearn_logprob._types import Answer, Request, TokenLogprobs, TokenUsage
@@ -111,8 +121,7 @@ def ask(text: str = "Hello", **params: Any) -> Request:
 def answer_one(script: Sequence[Callable[[Any], Http]], **params: Any) -> Answer:
     """Ask once, the server replying with `script`."""
     with GeminiServer(script=script) as server:
-        [(_, answer)] = backend_for(server, **params).answer([ask()])
-    return answer
+        return the_answer(backend_for(server, **params).answer([ask()]))
 
 
 # ------------------------------------------------------------------ what is sent
@@ -307,11 +316,11 @@ THOUGHT["candidates"] = [{"content": {"role": "model"}, "finishReason": "MAX_TOK
         (changed(logprobsResult="?"), BackendError, "Google's format"),
         (logprobs(entry("a", "x"), chosen=entry("a", 0)), BackendError, "format"),  # type: ignore[arg-type]
         (cut_off, BackendError, "is the server running"),
-        (send(BLOCKED), BackendError, "request 0 .*PROHIBITED_CONTENT.* out of X"),
+        (send(BLOCKED), RefusedError, "request 0: PROHIBITED_CONTENT"),
         (
             changed(logprobsResult=None, content=None, finishReason="SAFETY"),
-            BackendError,
-            "request 0 .*SAFETY",
+            RefusedError,
+            "request 0: SAFETY",
         ),
         (changed(logprobsResult=None), LogprobsUnavailableError, "MAX_TOKENS"),
         (send({}), LogprobsUnavailableError, "decisions"),
@@ -333,13 +342,14 @@ def test_every_fault_is_named_with_its_fix(
     assert type(caught.value) is kind
 
 
-def test_a_blocked_request_is_named_by_its_index() -> None:
-    """Of several requests, the one that has no answer."""
+def test_a_blocked_request_fails_alone() -> None:
+    """Of several requests, the one that has no answer; the others have theirs."""
     with GeminiServer(script=[changed(), changed(), send(BLOCKED)]) as server:
         backend = backend_for(server, max_concurrency=1)
-        answers = backend.answer([ask(f"{i}") for i in range(5)])
-        with pytest.raises(BackendError, match="request 2 "):
-            list(answers)
+        outcomes = dict(backend.answer([ask(f"{i}") for i in range(5)]))
+    assert isinstance(outcomes.pop(2), RefusedError)
+    assert sorted(outcomes) == [0, 1, 3, 4]
+    assert all(isinstance(outcome, Answer) for outcome in outcomes.values())
 
 
 @pytest.mark.parametrize(
@@ -489,7 +499,7 @@ def test_the_key_shows_nowhere(
     with GeminiServer(script=[fault] * 2) as server:
         backend = backend_for(server, max_retries=1, access_token_env=parameter)
         with pytest.raises(LogprobError) as caught:
-            list(backend.answer([ask()]))
+            the_answer(backend.answer([ask()]))
     error: BaseException = caught.value
     assert error.__cause__ is None
     assert error.__context__ is None

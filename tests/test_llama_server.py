@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import pickle
+import re
 import socket
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,9 +16,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_llama_server import BOS, END, PIECES, FakeLlamaServer, log_probs, split
+from fake_llama_server import (
+    BOS,
+    END,
+    PIECES,
+    FakeLlamaServer,
+    is_plain,
+    log_probs,
+    split,
+)
 from llama_server import served
-from servers import Http, cut_off, refuse, send, send_text
+from servers import Http, cut_off, refuse, send, send_text, the_answer
 from sklearn.base import clone
 
 from sklearn_logprob import LlamaCppBackend, LogprobClassifier
@@ -53,14 +62,13 @@ def raw(text: str = PROMPT, *choices: str, **params: Any) -> Request:
 
 
 def ask(server: FakeLlamaServer, request: Request, **params: Any) -> Answer:
-    [(_, answer)] = backend_for(server, **params).answer([request])
-    return answer
+    return the_answer(backend_for(server, **params).answer([request]))
 
 
 def check_and_ask(backend: LlamaServerBackend) -> None:
     """What a classifier does with every request."""
     backend.check([raw("w" * 1900, " yes")])  # long enough to be counted
-    list(backend.answer([raw(PROMPT, " yes")]))
+    the_answer(backend.answer([raw(PROMPT, " yes")]))
 
 
 def slowly(prompt: list[int], choice: str) -> float:
@@ -266,16 +274,38 @@ def test_tokens_too_rare_for_odds_are_asked_for_alone() -> None:
     assert len(server.asked("/completion")) == 3
 
 
+def whole(tokens: tuple[int, ...]) -> list[float]:
+    """The toy's log-probabilities, parts of characters being unlikely."""
+    values = log_probs(tokens)
+    return [v if is_plain(t) else v - 30 for t, v in enumerate(values)]
+
+
 def test_a_longer_answer_follows_the_likeliest_token() -> None:
     """Each position is that after the likeliest tokens before it."""
-    with FakeLlamaServer() as server:
+    with FakeLlamaServer(likely=whole) as server:
         answer = ask(server, raw(max_tokens=3, top_logprobs=2))
     tokens = [BOS, *split(PROMPT)]
     for position in answer.positions:
-        values = log_probs(tuple(tokens))
+        values = whole(tuple(tokens))
         assert position.logprob == pytest.approx(max(values), abs=1e-5)
         tokens.append(values.index(max(values)))
     assert answer.usage.completion_tokens == len(answer.positions) == 3
+    assert len(server.asked("/completion")) == 1
+
+
+def test_draws_differ_and_repeat() -> None:
+    """A draw is one answer at temperature 1: the same number, the same text."""
+    with FakeLlamaServer(likely=whole) as server:
+        texts = [
+            [
+                ask(server, raw(max_tokens=4, top_logprobs=0, draw=draw)).draws
+                for draw in range(1, 9)
+            ]
+            for _ in range(2)
+        ]
+    assert texts[0] == texts[1]
+    assert len(set(texts[0])) > 4
+    assert {body["temperature"] for body in server.asked("/completion")} == {1}
 
 
 def test_many_requests_at_a_time_get_their_own_answers() -> None:
@@ -319,9 +349,10 @@ def test_a_prompt_that_fits_exactly_is_answered() -> None:
     with FakeLlamaServer(n_ctx=needed) as server:
         backend_for(server).check([raw(prompt, choice)])
         assert len(ask(server, raw(prompt, choice)).choices) == 1
-    less = FakeLlamaServer(n_ctx=needed - 1)
-    with less, pytest.raises(PromptTooLongError, match=f"needs {needed} tokens"):
-        backend_for(less).check([raw(prompt, choice)])
+    with FakeLlamaServer(n_ctx=needed - 1) as less:
+        [failure] = backend_for(less).check([raw(" no"), raw(prompt, choice)])
+    assert isinstance(failure, PromptTooLongError) and failure.index == 1
+    assert f"needs {needed} tokens" in str(failure)
 
 
 def test_most_prompts_are_checked_without_counting() -> None:
@@ -561,8 +592,7 @@ def embedded(exact_weights: Path) -> LlamaCppBackend:
 
 
 def answer_of(backend: Any, request: Request) -> Answer:
-    [(_, answer)] = backend.answer([request])
-    return answer
+    return the_answer(backend.answer([request]))
 
 
 CHAT = Request(
@@ -626,8 +656,8 @@ def test_a_prompt_longer_than_a_slot_is_refused(url: str) -> None:
         with_long = Request(
             (*request.messages[:-1], (request.messages[-1][0], "w " * 2500))
         )
-        with pytest.raises(PromptTooLongError, match=r"request 1 needs .* holds 2048"):
-            backend.check([raw(), with_long])
+        [failure] = backend.check([raw(), with_long])
+        assert re.search(r"request 1 needs .* holds 2048", str(failure))
         with pytest.raises(PromptTooLongError, match="request 0 is too long"):
             answer_of(backend, with_long)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import servers
-from servers import ChatServer, Http, Top, distribution, send, send_text
+from servers import ChatServer, Http, Top, distribution, send, send_text, the_answer
 from sklearn.base import clone
 
 from sklearn_logprob import FakeBackend, LogprobClassifier
@@ -161,8 +161,7 @@ def answer_one(
 ) -> Answer:
     """Ask once, the server replying with `script`."""
     with OllamaServer(script=script, version=version) as server:
-        [(_, answer)] = backend_for(server, **params).answer([ask()])
-    return answer
+        return the_answer(backend_for(server, **params).answer([ask()]))
 
 
 # ------------------------------------------------------------------ what is sent

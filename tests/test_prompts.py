@@ -342,6 +342,8 @@ def test_clone_and_get_params():
         "system": "s",
         "demonstrations": SHOTS,
         "answer_prefix": "p",
+        "max_tokens": 9,
+        "n_chains": 2,
     }
     template = PromptTemplate(**params)
     assert all(template.get_params()[name] is value for name, value in params.items())

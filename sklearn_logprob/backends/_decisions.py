@@ -7,16 +7,14 @@ and about what text, how probabilities become scores, and what a refusal means.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 from sklearn_logprob._errors import BackendError, PromptTooLongError
 from sklearn_logprob._types import Message
 from sklearn_logprob.backends._http import HttpError
 
-__all__ = ["QUESTION", "explain", "options_of", "refusal_in", "scores", "wording"]
+__all__ = ["QUESTION", "explain", "refusal_in", "scores", "wording"]
 
 QUESTION = "label"  # the name of the one question that is asked
 SMALLEST = 1e-6  # the probability of an option that a server rounds to 0
@@ -37,51 +35,6 @@ _ADVICE = {
     "TypeSafe and OpenRouter; in llama.cpp and Ollama only models trained for it. vLLM "
     "and SGLang decide with ordinary chat models.",
 }
-
-Options: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
-
-
-@lru_cache(maxsize=64)
-def options_of(choices: tuple[str, ...]) -> Options:
-    """Find the options that the choices of a request are spellings of.
-
-    A server would take " yes", "yes" and "Yes" for three options, so leading space is
-    dropped, and spellings that differ in case only are merged where they are all that
-    one word gives: as it is, in lower case, and with a capital. That word is the option;
-    of two such words, the one in lower case. Any others remain options of their own:
-    "US" and "Us", which no one word gives, are two. ("US" and "us" are what "US" gives.
-    As two classes they would share one option, since a request does not tell classes.)
-
-    Parameters
-    ----------
-    choices : tuple of str
-        The choices of a request.
-
-    Returns
-    -------
-    options : tuple of (str, tuple of str)
-        Each option with the choices that it stands for, sorted.
-
-    Examples
-    --------
-    >>> from sklearn_logprob.backends._decisions import options_of
-    >>> for option in options_of((" New York", "New York", "new york", "other")):
-    ...     print(option)
-    ('New York', (' New York', 'New York', 'new york'))
-    ('other', ('other',))
-    """
-    groups = defaultdict(set)
-    for choice in choices:
-        groups[choice.strip().casefold()].add(choice.strip())
-    option = {}
-    for forms in groups.values():
-        words = [word for word in forms if _spellings_of(word) == forms]
-        for form in forms:
-            option[form] = max(words, default=form)  # lower case sorts last
-    standing: dict[str, list[str]] = defaultdict(list)
-    for choice in choices:
-        standing[option[choice.strip()]].append(choice)
-    return tuple((name, tuple(standing[name])) for name in sorted(standing))
 
 
 def wording(messages: Sequence[Message], instructions: str) -> tuple[str, str]:
@@ -115,26 +68,23 @@ def wording(messages: Sequence[Message], instructions: str) -> tuple[str, str]:
 
 
 def scores(
-    probabilities: Mapping[Any, Any], options: Options, who: str
-) -> dict[str, float]:
-    """Turn the probabilities of options into log-probabilities of choices.
-
-    An option's probability is shared equally among the choices that it stands for, so
-    that their sum is right.
+    probabilities: Mapping[Any, Any], options: Sequence[str], who: str
+) -> tuple[tuple[str, float], ...]:
+    """Turn the probabilities of options into log-probabilities.
 
     Parameters
     ----------
     probabilities : mapping of option to float
         What the server gave.
-    options : tuple of (str, tuple of str)
-        What `options_of` gave.
+    options : sequence of str
+        What it was asked about.
     who : str
         How messages call the server.
 
     Returns
     -------
-    scores : dict of choice to float
-        Natural log; the probabilities sum to one.
+    scores : tuple of (option, float)
+        Natural log, in the order of the options; the probabilities sum to one.
 
     Raises
     ------
@@ -143,13 +93,12 @@ def scores(
 
     Examples
     --------
-    >>> from sklearn_logprob.backends._decisions import options_of, scores
-    >>> options = options_of(("no", "yes"))
-    >>> scores({"no": 0.0, "yes": 1.0}, options, who="The server")["no"]
-    -13.815511557963774
+    >>> from sklearn_logprob.backends._decisions import scores
+    >>> scores({"no": 0.0, "yes": 1.0}, ["no", "yes"], who="The server")[0]
+    ('no', -13.815511557963774)
     """
     given = []
-    for name, _ in options:
+    for name in options:
         p = probabilities.get(name)
         if isinstance(p, bool) or not isinstance(p, (int, float)) or not p >= 0:
             raise BackendError(
@@ -162,11 +111,7 @@ def scores(
             f"{who} gave probabilities that sum to {total:.3g}, not 1: it answers "
             "another question than the one that was asked."
         )
-    return {
-        choice: math.log(p / total / len(choices))
-        for p, (_, choices) in zip(given, options, strict=True)
-        for choice in choices
-    }
+    return tuple((o, math.log(p / total)) for o, p in zip(options, given, strict=True))
 
 
 def refusal_in(content: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
@@ -241,7 +186,3 @@ def explain(
         return error
     advice = _ADVICE[error.status].format(env=api_key_env, n_options=n_options)
     return BackendError(f"{refused} {advice}")
-
-
-def _spellings_of(word: str) -> set[str]:
-    return {word, word.lower(), word[:1].upper() + word[1:]}

@@ -14,13 +14,13 @@ from sklearn.base import BaseEstimator
 from sklearn_logprob._errors import (
     BackendError,
     MissingKeyError,
+    RefusedError,
     UnsupportedRequestError,
 )
-from sklearn_logprob._types import Answer, Request, TokenUsage
+from sklearn_logprob._types import Answer, Outcome, Request, TokenUsage
 from sklearn_logprob.backends._decisions import (
     QUESTION,
     explain,
-    options_of,
     refusal_in,
     scores,
     wording,
@@ -39,8 +39,10 @@ class DecisionsBackend(ABC, BaseEstimator):
     ----------
     answer_params : tuple of str
         Parameters that change an answer.
+    decides : bool
+        True: it is asked with options.
     scores_choices : bool
-        True: the endpoint does nothing else.
+        False: it does not score given text.
     max_top_logprobs : int
         0: no tokens are generated, so none are shown.
 
@@ -53,7 +55,8 @@ class DecisionsBackend(ABC, BaseEstimator):
     """
 
     answer_params: ClassVar[tuple[str, ...]] = ("model", "base_url", "instructions")
-    scores_choices: bool = True
+    decides: bool = True
+    scores_choices: bool = False
     max_top_logprobs: int = 0
 
     path: str = "/decisions"
@@ -87,17 +90,17 @@ class DecisionsBackend(ABC, BaseEstimator):
         Raises
         ------
         ValueError
-            A parameter has a wrong value, or there are fewer than two options.
+            A parameter has a wrong value.
         MissingKeyError
             The server wants a key, and there is none.
         UnsupportedRequestError
-            A request has no choices, or begins an answer.
+            A request has fewer than two options, or begins an answer.
         """
         self._check_params()
         if requests:
             self._key(self._url())
-        for choices in {request.choices for request in requests}:
-            _check_choices(choices)
+        for options in {request.options for request in requests}:
+            _check_options(options)
         if any(request.messages[-1][0] == "assistant" for request in requests):
             raise UnsupportedRequestError(
                 "A decision does not continue an answer that the prompt begins (a "
@@ -105,7 +108,7 @@ class DecisionsBackend(ABC, BaseEstimator):
                 "message."
             )
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         """Ask, many requests at a time.
 
         Parameters
@@ -115,7 +118,7 @@ class DecisionsBackend(ABC, BaseEstimator):
 
         Returns
         -------
-        answers : iterator of (int, Answer)
+        outcomes : iterator of (int, Answer or RowError)
             Each with its position in `requests`, as they arrive.
 
         Raises
@@ -135,7 +138,7 @@ class DecisionsBackend(ABC, BaseEstimator):
         """Tell whether nobody is answered there without a key."""
 
     @abstractmethod
-    def _body(self, text: str, instructions: str, options: Sequence[str]) -> Any:
+    def _body(self, text: str, instructions: str, options: Mapping[str, str]) -> Any:
         """Write the question as JSON."""
 
     def _headers(self, key: str) -> dict[str, str]:
@@ -157,9 +160,9 @@ class DecisionsBackend(ABC, BaseEstimator):
         )
 
     def _ask(self, index: int, request: Request) -> Answer:
-        options = options_of(request.choices)
+        options = dict(request.options)
         text, instructions = wording(request.messages, self.instructions)
-        body = self._body(text, instructions, [name for name, _ in options])
+        body = self._body(text, instructions, options)
         url = self._url()
         who, key = f"{self.model!r} at {url}", self._key(url)
         failure: Exception
@@ -184,12 +187,10 @@ class DecisionsBackend(ABC, BaseEstimator):
         else:
             refusal, shown, usage = self._read(content, who, key)
             if not refusal:
-                given = scores(shown, options, who)
-                choices = tuple((choice, given[choice]) for choice in request.choices)
+                choices = scores(shown, list(options), who)
                 return Answer(choices=choices, usage=usage)
-            failure = BackendError(
-                f"{who} decided nothing about request {index}, whose text ends in "
-                f"{text[-60:]!r}: {refusal}. Leave that row out, or change the prompt."
+            failure = RefusedError(
+                f"{who} decided nothing about {{row}}: {refusal}.", index
             )
         raise failure
 
@@ -250,14 +251,8 @@ class DecisionsBackend(ABC, BaseEstimator):
                 )
 
 
-def _check_choices(choices: tuple[str, ...]) -> None:
-    if not choices:
+def _check_options(options: tuple[tuple[str, str], ...]) -> None:
+    if len(options) < 2:
         raise UnsupportedRequestError(
-            "A decision is about whole labels, and the request has no choices: leave "
-            "label_scoring= at 'auto'."
-        )
-    if len(options_of(choices)) < 2:
-        raise ValueError(
-            f"A decision needs at least 2 options, and {choices} are spellings of one: "
-            "labels must differ in more than case. Choose other words with verbalizer=."
+            f"A decision needs at least 2 options, and the request has {len(options)}."
         )

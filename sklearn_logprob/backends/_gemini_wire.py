@@ -14,6 +14,7 @@ from sklearn_logprob._errors import (
 from sklearn_logprob._types import Request, TokenUsage
 from sklearn_logprob.backends._http import HttpError
 from sklearn_logprob.backends._openai_wire import Reply, read_position
+from sklearn_logprob.backends._params import temperature_of
 
 __all__ = ["WHO_RETURNS_LOGPROBS", "ask_body", "explain", "read_reply"]
 
@@ -65,13 +66,15 @@ def ask_body(
         ],
         **({"systemInstruction": {"parts": system}} if system else {}),
         "generationConfig": {
-            "responseLogprobs": True,
-            "logprobs": min(request.top_logprobs, top_logprobs),
+            **(
+                {"responseLogprobs": True, "logprobs": n_top}
+                if (n_top := min(request.top_logprobs, top_logprobs))
+                else {}
+            ),
             "maxOutputTokens": request.max_tokens,
-            # as for other servers: 1 is right whether or not values are divided
-            # by it, and a longer answer should be the likeliest one
-            "temperature": 1 if request.max_tokens == 1 else 0,
+            "temperature": temperature_of(request),
             "topP": 1,
+            **({"seed": request.draw} if request.draw else {}),
             **({"thinkingConfig": thinking} if thinking else {}),
         },
     }

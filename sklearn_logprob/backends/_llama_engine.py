@@ -104,6 +104,10 @@ class LlamaEngine:
         )
         return list(tokens[:size])
 
+    def ends(self, token: int) -> bool:
+        """Whether an answer is over with this token."""
+        return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
+
     @functools.cached_property
     def _bos(self) -> str:
         return self._special_text(llama_cpp.llama_vocab_bos(self._vocab))

@@ -22,9 +22,10 @@ from sklearn_logprob._errors import (
     PromptTooLongError,
     UnsupportedRequestError,
 )
-from sklearn_logprob._types import Request
+from sklearn_logprob._types import Request, TokenUsage
 from sklearn_logprob.backends._http import HttpError, call_json
 from sklearn_logprob.backends._openai_wire import WHOLE_CHARACTERS
+from sklearn_logprob.backends._params import temperature_of
 from sklearn_logprob.backends._trie import continuation
 
 __all__ = ["DECIMALS", "SHOWN", "LlamaServer", "Model", "NextTokens"]
@@ -55,6 +56,11 @@ class NextTokens(NamedTuple):
     drawn: Token | None  # None where it ends inside a character: the server hides it
     shown: tuple[Token, ...]  # likeliest first
     cached: int  # prompt tokens that were not evaluated again
+
+    @property
+    def said(self) -> tuple[str, float]:
+        """Give the token that an answer goes on with: drawn, or else the likeliest."""
+        return (self.drawn or self.shown[0])[1:]
 
     @property
     def log_probs(self) -> dict[int, float]:
@@ -101,11 +107,24 @@ class LlamaServer:
         if found.drawn is None:
             found = self._complete(tokens, n, index, WHOLE_CHARACTERS)
         if found.drawn is not None:
-            return found._replace(cached=first.cached)
+            # what a grammar made it draw does not matter
+            return found._replace(drawn=found.shown[0], cached=first.cached)
         raise LogprobsUnavailableError(
             f"{self.who} answered without log-probabilities. It must be llama.cpp's own "
             "server, of 2025 or later."
         )
+
+    def generate(
+        self, tokens: Sequence[int], request: Request, n: int, index: int
+    ) -> tuple[str, list[NextTokens], TokenUsage]:
+        """Let the model write on: the text, the tokens that are shown, and the usage."""
+        drawing = {"temperature": temperature_of(request), "seed": request.draw}
+        plain = {"samplers": ["temperature"], "n_predict": request.max_tokens}
+        reply = self.call("/completion", _body(tokens, n, drawing | plain), index)
+        text, steps, written, cached = self._read(_written, reply)
+        if n and not steps:
+            steps = [self.likeliest(tokens, n, index)]  # all of it parts of characters
+        return text, steps, TokenUsage(len(tokens), written, cached)
 
     def log_probs(
         self,
@@ -290,6 +309,13 @@ def _next_tokens(reply: Mapping[str, Any]) -> NextTokens:
         return NextTokens(None, (), cached)
     shown = sorted(map(_token, entries[0]["top_logprobs"]), key=lambda t: -t[2])
     return NextTokens(_token(entries[0]), tuple(shown), cached)
+
+
+def _written(reply: Mapping[str, Any]) -> tuple[str, list[NextTokens], int, int]:
+    entries = reply.get("completion_probabilities") or ()
+    steps = [_next_tokens({"completion_probabilities": [entry]}) for entry in entries]
+    cached = int((reply.get("timings") or {}).get("cache_n") or 0)
+    return str(reply["content"]), steps, int(reply["tokens_predicted"]), cached
 
 
 def _token(entry: Mapping[str, Any]) -> Token:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from sklearn_logprob._types import Request, TokenUsage
 from sklearn_logprob.backends._openai_wire import Reply, read_position
+from sklearn_logprob.backends._params import temperature_of
 
 __all__ = ["ask_body", "full_name", "read_reply", "reasoned", "server_url"]
 
@@ -190,14 +191,10 @@ def ask_body(
         "think": False,
         "truncate": False,  # by default Ollama cuts long prompts without a word,
         "shift": False,  # at either of two places
-        "logprobs": True,
-        "top_logprobs": min(request.top_logprobs, top_logprobs),
         "options": {
             "num_predict": request.max_tokens,
-            # as for other servers: 1 is right whether or not values are divided
-            # by it, and a longer answer should be the likeliest one
-            "temperature": 1 if request.max_tokens == 1 else 0,
-            "seed": 0,
+            "temperature": temperature_of(request),
+            "seed": request.draw,
             "top_p": 1,
             "top_k": 0,
             "min_p": 0,
@@ -205,6 +202,9 @@ def ask_body(
             **options,
         },
     }
+    if request.top_logprobs:
+        body["logprobs"] = True
+        body["top_logprobs"] = min(request.top_logprobs, top_logprobs)
     if keep_alive is not None:
         body["keep_alive"] = keep_alive
     if request.messages[0][0] == "prompt":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from sklearn.base import BaseEstimator
 
-__all__ = ["check_common"]
+from sklearn_logprob._types import Request
 
-LEAST = {"max_concurrency": 1, "max_retries": 0, "max_top_logprobs": 1}
+__all__ = ["check_common", "temperature_of"]
+
+LEAST = {"max_concurrency": 1, "max_retries": 0, "max_top_logprobs": 0}
 VARIABLES = ("api_key_env", "access_token_env")
 
 
@@ -41,3 +43,31 @@ def check_common(backend: BaseEstimator) -> None:
                 f"The {name!r} parameter of {owner} must be an integer of at least "
                 f"{LEAST[name]}. Got {value!r} instead."
             )
+
+
+def temperature_of(request: Request) -> int:
+    """Give the temperature to send with a request.
+
+    Some engines divide log-probabilities by the temperature: 1 is right for all. A
+    longer answer should be the likeliest, not a drawn one, unless a draw is what is
+    asked for; and engines that divide do not when they are greedy.
+
+    Parameters
+    ----------
+    request : Request
+        What to ask.
+
+    Returns
+    -------
+    temperature : int
+        0 or 1.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import Request
+    >>> from sklearn_logprob.backends._params import temperature_of
+    >>> question = (("user", "Why?"),)
+    >>> temperature_of(Request(question)), temperature_of(Request(question, max_tokens=9))
+    (1, 0)
+    """
+    return 1 if request.draw or request.max_tokens == 1 else 0

@@ -115,14 +115,12 @@ class FakeBackend(BaseEstimator):
             forms = sorted({c.strip().casefold() for c in request.choices or self.labels})
             spoken = dict(zip(forms, self.log_posterior(prompt, forms), strict=True))
             usage = TokenUsage(len(prompt.split()), request.max_tokens, 0)
-            yield (
-                index,
-                Answer(
-                    (self._position(spoken, request.top_logprobs),),
-                    self._choices(spoken, request.choices) if self.exact else (),
-                    usage,
-                ),
-            )
+            position = self._position(spoken, request)
+            if request.top_logprobs:
+                choices = self._choices(spoken, request.choices) if self.exact else ()
+                yield index, Answer((position,), choices, usage)
+            else:
+                yield index, Answer(usage=usage, draws=((position.token, 1),))
 
     def log_posterior(self, prompt: str, forms: Sequence[str]) -> Floats:
         """Give the log-probability of each surface form, given that it is one of them.
@@ -160,12 +158,17 @@ class FakeBackend(BaseEstimator):
             for choice, form in zip(choices, folded, strict=True)
         )
 
-    def _position(self, spoken: Mapping[str, float], n_top: int) -> TokenLogprobs:
+    def _position(self, spoken: Mapping[str, float], request: Request) -> TokenLogprobs:
         other = log(max(1.0 - self.label_mass, 1e-12) / len(OTHERS))
         top = [(" " + form, p + log(self.label_mass)) for form, p in spoken.items()]
         top += [(token, other) for token in OTHERS]
         top.sort(key=lambda item: (-item[1], item[0]))
-        return TokenLogprobs(*top[0], tuple(top[:n_top]))
+        said = top[0]
+        if request.draw:
+            seed = hashlib.sha256(repr((request.messages, request.draw)).encode())
+            noise = np.random.default_rng(list(seed.digest())).gumbel(size=len(top))
+            said = top[int(np.argmax(np.array([p for _, p in top]) + noise))]
+        return TokenLogprobs(*said, tuple(top[: request.top_logprobs]))
 
 
 def _direction(form: str, index: int) -> float:

@@ -15,9 +15,10 @@ from sklearn_logprob._errors import (
     LogprobError,
     LogprobsUnavailableError,
     MissingKeyError,
+    RefusedError,
     UnsupportedRequestError,
 )
-from sklearn_logprob._types import Answer, Request
+from sklearn_logprob._types import Answer, Outcome, Request
 from sklearn_logprob.backends._gemini_wire import (
     WHO_RETURNS_LOGPROBS,
     ask_body,
@@ -156,7 +157,7 @@ class GeminiBackend(BaseEstimator):
                 "message."
             )
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         """Ask, many requests at a time.
 
         Parameters
@@ -166,13 +167,13 @@ class GeminiBackend(BaseEstimator):
 
         Returns
         -------
-        answers : iterator of (int, Answer)
+        outcomes : iterator of (int, Answer or RowError)
             Each with its position in `requests`, as they arrive.
 
         Raises
         ------
-        LogprobError
-            The first failure: `BackendError` and its kinds, or `PromptTooLongError`.
+        BackendError
+            The first failure that is not a row's own.
         """
         self.check(requests)
         return overlap(self._ask, requests, self.max_concurrency)
@@ -235,13 +236,14 @@ class GeminiBackend(BaseEstimator):
         shown = reply.positions and reply.positions[0].top
         if shown and not (request.top_logprobs > 1 and reply.placeholders):
             return Answer(reply.positions, usage=reply.usage)
+        if reply.text and not request.top_logprobs:
+            return Answer(usage=reply.usage, draws=((reply.text, 1),))
         blocked = (content.get("promptFeedback") or {}).get("blockReason")
         if blocked or reply.finish_reason not in NOT_BLOCKED:
-            raise BackendError(
-                f"{self._who()} gives no answer to request {index} (counted from 0 "
-                f"among those sent together): {blocked or reply.finish_reason}. Rows "
-                "that fail alone cannot be left open yet: take that text out of X, or "
-                "use another backend."
+            raise RefusedError(
+                f"{self._who()} gives no answer to {{row}}: "
+                f"{blocked or reply.finish_reason}.",
+                index,
             )
         thoughts = (content.get("usageMetadata") or {}).get("thoughtsTokenCount")
         why = (

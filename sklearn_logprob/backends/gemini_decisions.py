@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,18 +41,18 @@ class GeminiDecisionsBackend(DecisionsBackend):
     ----------
     answer_params : tuple of str
         Parameters that change an answer.
+    decides : bool
+        True: it is asked with options.
     scores_choices : bool
-        True: the endpoint does nothing else.
+        False: it does not score given text.
     max_top_logprobs : int
         0: no tokens are generated, so none are shown.
 
     Notes
     -----
-    A server would take "yes", " yes" and "Yes" for three options. So the spellings of a
-    word that differ in case or leading space are one option, and its probability is
-    shared equally among them: their sum, which is the score of the class, is right. Two
-    classes that differ in case only ("US", "us") cannot be told apart by that rule and
-    share one option: give them other words with ``verbalizer=``.
+    Each class is one option: its first surface form, with its description where the
+    verbalizer has one (``Verbalizer(descriptions={...})``). Further surface forms are
+    not shown, for they would compete with the first.
 
     Probabilities below 1e-6 count as 1e-6; ``confidence`` is not used, for every server
     means something else by it.
@@ -96,11 +96,11 @@ class GeminiDecisionsBackend(DecisionsBackend):
     def _headers(self, key: str) -> dict[str, str]:
         return {"x-goog-api-key": key}
 
-    def _body(self, text: str, instructions: str, options: Sequence[str]) -> Any:
+    def _body(self, text: str, instructions: str, options: Mapping[str, str]) -> Any:
         question = {
             "type": "choice",
             "instructions": instructions,
-            "criteria": dict.fromkeys(options, ""),  # the format knows no null
+            "criteria": dict(options),  # the format knows no null
         }
         return {"model": self.model, "input": text, "questions": {QUESTION: question}}
 

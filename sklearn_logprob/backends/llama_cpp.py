@@ -6,7 +6,7 @@ import functools
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -87,7 +87,7 @@ class LlamaCppBackend(BaseEstimator):
             "engine": _engine_version(),
         }
 
-    def check(self, requests: Sequence[Request]) -> None:
+    def check(self, requests: Sequence[Request]) -> list[PromptTooLongError]:
         """Find out before the first evaluation what cannot be answered.
 
         Parameters
@@ -95,24 +95,29 @@ class LlamaCppBackend(BaseEstimator):
         requests : sequence of Request
             What is going to be asked.
 
+        Returns
+        -------
+        failures : list of PromptTooLongError
+            One for each prompt that does not fit the context with its longest choice.
+
         Raises
         ------
-        PromptTooLongError
-            If a prompt and its longest choice do not fit the context.
         UnsupportedRequestError
             If chat messages meet a file without a chat template.
         """
         engine = self._engine()
+        failures = []
         for index, request in enumerate(requests):
             room = self._longest_choice(engine, request) + request.max_tokens
             needed = len(self._prompt(engine, request)[1]) + room
             if needed > self.n_ctx:
-                raise PromptTooLongError(
+                message = (
                     f"The prompt of {{row}} needs {needed} tokens with its answer, but "
                     f"the context holds n_ctx={self.n_ctx}: shorten the text, or choose "
-                    "a larger n_ctx (up to what the model was trained for).",
-                    index,
+                    "a larger n_ctx (up to what the model was trained for)."
                 )
+                failures.append(PromptTooLongError(message, index))
+        return failures
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """Answer requests one by one, each from where it differs from the last.
@@ -137,13 +142,20 @@ class LlamaCppBackend(BaseEstimator):
         text, tokens = self._prompt(engine, request)
         log_probs, kept = engine.evaluate(tokens)
         choices = self._choices(engine, request, text, tokens, log_probs)
-        positions = [_position(engine.pieces, log_probs, request.top_logprobs)]
-        answered = [int(log_probs.argmax())]
-        while len(answered) < request.max_tokens:
+        choose = _chooser(request)
+        positions, answered = [], []
+        while True:
+            answered.append(choose(log_probs))
+            positions.append(
+                _position(engine.pieces, log_probs, request.top_logprobs, answered[-1])
+            )
+            if len(answered) >= request.max_tokens or engine.ends(answered[-1]):
+                break
             log_probs, _ = engine.evaluate([*tokens, *answered])
-            positions.append(_position(engine.pieces, log_probs, request.top_logprobs))
-            answered.append(int(log_probs.argmax()))
         usage = TokenUsage(len(tokens), len(answered), kept)
+        if not request.top_logprobs:
+            said = "".join(position.token for position in positions)
+            return Answer(choices=choices, usage=usage, draws=((said, 1),))
         return Answer(tuple(positions), choices, usage)
 
     def _choices(
@@ -278,12 +290,22 @@ def _continuation(
     return continuation(tokens, joint, engine.tokenize(choice)[start:])
 
 
+def _chooser(request: Request) -> Callable[[NDArray[np.float64]], int]:
+    """Give what picks the next token: the likeliest, or one drawn at temperature 1."""
+    if not request.draw:
+        return lambda log_probs: int(log_probs.argmax())
+    # seeded by the request, so that a draw does not depend on what else is asked
+    seed = hashlib.sha256(repr((request.messages, request.draw)).encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(seed[:8], "big"))
+    return lambda log_probs: int((log_probs + rng.gumbel(size=len(log_probs))).argmax())
+
+
 def _position(
-    pieces: Sequence[str], log_probs: NDArray[np.float64], n_top: int
+    pieces: Sequence[str], log_probs: NDArray[np.float64], n_top: int, token: int
 ) -> TokenLogprobs:
-    """Record the most likely next tokens."""
-    n_top = max(1, min(n_top, len(log_probs)))
-    best = np.argpartition(log_probs, -n_top)[-n_top:]
+    """Record a token and the most likely ones in its place."""
+    n_top = min(n_top, len(log_probs))
+    best = np.argpartition(log_probs, -n_top)[-n_top:] if n_top else np.empty(0, int)
     best = best[np.argsort(-log_probs[best], kind="stable")]
-    top = tuple((pieces[t], round(float(log_probs[t]), DECIMALS)) for t in best)
-    return TokenLogprobs(*top[0], top)
+    top = tuple((pieces[t], round(float(log_probs[t]), DECIMALS)) for t in best.tolist())
+    return TokenLogprobs(pieces[token], round(float(log_probs[token]), DECIMALS), top)

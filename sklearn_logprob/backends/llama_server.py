@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from sklearn.base import BaseEstimator
 
 from sklearn_logprob._errors import MissingKeyError, PromptTooLongError
-from sklearn_logprob._types import Answer, Request, TokenLogprobs, TokenUsage
+from sklearn_logprob._types import Answer, Outcome, Request, TokenLogprobs, TokenUsage
 from sklearn_logprob.backends._llama_wire import DECIMALS, SHOWN, LlamaServer, NextTokens
 from sklearn_logprob.backends._overlap import overlap
 from sklearn_logprob.backends._params import check_common
@@ -111,7 +111,7 @@ class LlamaServerBackend(BaseEstimator):
             **server.model().identity,
         }
 
-    def check(self, requests: Sequence[Request]) -> None:
+    def check(self, requests: Sequence[Request]) -> list[PromptTooLongError]:
         """Find what is wrong without evaluating anything.
 
         Parameters
@@ -119,33 +119,38 @@ class LlamaServerBackend(BaseEstimator):
         requests : sequence of Request
             What is going to be asked.
 
+        Returns
+        -------
+        failures : list of PromptTooLongError
+            One for each prompt that does not fit a slot with its longest choice.
+
         Raises
         ------
         ValueError
             A parameter has a wrong value.
         MissingKeyError
             The environment variable holds no key, or the server wants another.
-        PromptTooLongError
-            A prompt and its longest choice do not fit the context of a slot.
         BackendError
             There is no llama-server.
         """
         server = self._server()
         n_ctx = server.model().n_ctx if requests else 0
+        failures = []
         for index, request in enumerate(requests):
             if _most_tokens(request) > n_ctx:  # only then is it worth to count
                 tokens, choices = server.split(request)
-                room = max(request.max_tokens, *map(len, choices), 1)
-                if len(tokens) + room > n_ctx:
-                    raise PromptTooLongError(
-                        f"The prompt of {{row}} needs {len(tokens) + room} tokens with "
-                        f"its answer, but a slot of {server.who} holds {n_ctx}: shorten "
-                        "the text, or start the server with more (--ctx-size, which its "
-                        "slots share).",
-                        index,
+                needed = len(tokens) + max(request.max_tokens, *map(len, choices), 1)
+                if needed > n_ctx:
+                    message = (
+                        f"The prompt of {{row}} needs {needed} tokens with its answer, "
+                        f"but a slot of {server.who} holds {n_ctx}: shorten the text, "
+                        "or start the server with more (--ctx-size, which its slots "
+                        "share)."
                     )
+                    failures.append(PromptTooLongError(message, index))
+        return failures
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         """Ask, `max_concurrency` requests at a time.
 
         After the first failure nothing new is sent; the answers under way are yielded
@@ -158,13 +163,13 @@ class LlamaServerBackend(BaseEstimator):
 
         Returns
         -------
-        answers : iterator of (int, Answer)
+        outcomes : iterator of (int, Answer or RowError)
             Each with its position in `requests`, as they arrive.
 
         Raises
         ------
-        LogprobError
-            The first failure: `BackendError` and its kinds, or `PromptTooLongError`.
+        BackendError
+            The first failure that is not a row's own.
         """
         if not requests:
             return iter(())
@@ -199,17 +204,20 @@ class LlamaServerBackend(BaseEstimator):
     def _ask(self, server: LlamaServer, index: int, request: Request) -> Answer:
         n_top = min(request.top_logprobs, self.max_top_logprobs)
         tokens, choices = server.split(request)
-        first = server.likeliest(tokens, max(n_top, SHOWN), index)
-        scored = _scores(server, tokens, choices, first, index)
-        path, steps = list(tokens), [first]
-        while len(steps) < request.max_tokens:
-            path.append(steps[-1].shown[0][0])
-            steps.append(server.likeliest(path, n_top, index))
-        tops = [step.top(n_top) for step in steps]
+        if request.max_tokens > 1 or request.draw or not n_top:
+            text, steps, usage = server.generate(tokens, request, n_top, index)
+            if not n_top:
+                return Answer(usage=usage, draws=((text, 1),))
+        else:
+            first = server.likeliest(tokens, max(n_top, SHOWN), index)
+            steps, usage = [first], TokenUsage(len(tokens), 1, first.cached)
+        scored = (
+            _scores(server, tokens, choices, steps[0], index) if request.choices else ()
+        )
         return Answer(
-            tuple(TokenLogprobs(*top[0], top) for top in tops),
+            tuple(TokenLogprobs(*step.said, step.top(n_top)) for step in steps),
             tuple(zip(request.choices, scored, strict=True)),
-            TokenUsage(len(tokens), len(steps), first.cached),
+            usage,
         )
 
 

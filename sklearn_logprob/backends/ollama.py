@@ -14,7 +14,7 @@ from sklearn_logprob._errors import (
     LogprobsUnavailableError,
     PromptTooLongError,
 )
-from sklearn_logprob._types import Answer, Request
+from sklearn_logprob._types import Answer, Outcome, Request
 from sklearn_logprob.backends._http import HttpError, call_json
 from sklearn_logprob.backends._ollama_wire import (
     ask_body,
@@ -164,7 +164,7 @@ class OllamaBackend(BaseEstimator):
         server_url(self.host)
         check_common(self)
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         """Ask, a few requests at a time.
 
         Parameters
@@ -174,13 +174,13 @@ class OllamaBackend(BaseEstimator):
 
         Returns
         -------
-        answers : iterator of (int, Answer)
+        outcomes : iterator of (int, Answer or RowError)
             Each with its position in `requests`, as they arrive.
 
         Raises
         ------
-        LogprobError
-            The first failure: `BackendError` and its kinds, or `PromptTooLongError`.
+        BackendError
+            The first failure that is not a row's own.
         """
         self.check(requests)
         return overlap(self._ask, requests, self.max_concurrency)
@@ -194,6 +194,8 @@ class OllamaBackend(BaseEstimator):
             keep_alive=self.keep_alive,
         )
         reply = self._post(index, path, body)
+        if not request.top_logprobs:
+            return Answer(usage=reply.usage, draws=((reply.text, 1),))
         if not (reply.positions or reply.text):
             options = {**body["options"], "num_predict": 1}
             again = {**body, "format": WITH_TEXT, "options": options}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sklearn_logprob.backends._decisions import QUESTION
@@ -43,18 +43,18 @@ class OpenAIDecisionsBackend(DecisionsBackend):
     ----------
     answer_params : tuple of str
         Parameters that change an answer.
+    decides : bool
+        True: it is asked with options.
     scores_choices : bool
-        True: the endpoint does nothing else.
+        False: it does not score given text.
     max_top_logprobs : int
         0: no tokens are generated, so none are shown.
 
     Notes
     -----
-    A server would take "yes", " yes" and "Yes" for three options. So the spellings of a
-    word that differ in case or leading space are one option, and its probability is
-    shared equally among them: their sum, which is the score of the class, is right. Two
-    classes that differ in case only ("US", "us") cannot be told apart by that rule and
-    share one option: give them other words with ``verbalizer=``.
+    Each class is one option: its first surface form, with its description where the
+    verbalizer has one (``Verbalizer(descriptions={...})``). Further surface forms are
+    not shown, for they would compete with the first.
 
     Probabilities below 1e-6 count as 1e-6; ``confidence`` is not used, for every server
     means something else by it.
@@ -96,12 +96,15 @@ class OpenAIDecisionsBackend(DecisionsBackend):
     def _wants_key(self, url: str) -> bool:
         return is_openai(url)
 
-    def _body(self, text: str, instructions: str, options: Sequence[str]) -> Any:
+    def _body(self, text: str, instructions: str, options: Mapping[str, str]) -> Any:
         question = {
             "type": "choice",
             "name": QUESTION,
             "instructions": instructions,
-            "choices": [{"value": option} for option in options],
+            "choices": [
+                {"value": option, **({"description": said} if said else {})}
+                for option, said in options.items()
+            ],
         }
         return {"model": self.model, "input": text, "questions": [question]}
 

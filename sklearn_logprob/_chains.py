@@ -1,0 +1,116 @@
+"""Answers that begin with reasoning: where the label stands, and several of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from sklearn_logprob._types import Answer, TokenLogprobs
+from sklearn_logprob.scoring import LabelScores
+
+__all__ = ["after_prefix", "average"]
+
+
+def after_prefix(answer: Answer, prefix: str) -> Answer | None:
+    """Cut everything up to the last `prefix` in what the model wrote.
+
+    Parameters
+    ----------
+    answer : Answer
+        Tokens with their alternatives, or texts.
+    prefix : str
+        What stands before the label, such as ``"Answer:"``. Its case does not matter.
+
+    Returns
+    -------
+    rest : Answer or None
+        What follows. None if the prefix is not there, or nothing follows.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import Answer, TokenLogprobs
+    >>> from sklearn_logprob._chains import after_prefix
+    >>> tokens = ["Dull", ".", " Answer", ":", " bad", "."]
+    >>> answer = Answer(tuple(TokenLogprobs(token, -0.1) for token in tokens))
+    >>> [position.token for position in after_prefix(answer, "Answer:").positions]
+    [' bad', '.']
+    """
+    if answer.draws:
+        draws = tuple(
+            (text[end:], times)
+            for text, times in answer.draws
+            if (end := _end(text, prefix)) is not None and text[end:].strip()
+        )
+        return replace(answer, draws=draws) if draws else None
+    end = _end("".join(position.token for position in answer.positions), prefix)
+    rest = () if end is None else _from(answer.positions, end)
+    return replace(answer, positions=rest) if rest else None
+
+
+def average(scores: LabelScores, n_chains: int) -> LabelScores:
+    """Average the probabilities of the chains of each row.
+
+    Parameters
+    ----------
+    scores : LabelScores
+        One row a chain, those of a row of X one after the other; NaN where a chain has
+        no label.
+    n_chains : int
+        How many there are for each row.
+
+    Returns
+    -------
+    averaged : LabelScores
+        One row for each row of X; NaN where none of its chains has a label.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_logprob._chains import average
+    >>> from sklearn_logprob.scoring import LabelScores
+    >>> S = np.log([[0.9, 0.1], [0.5, 0.5]])
+    >>> two = LabelScores(S, S, S, np.zeros((2, 2), bool))
+    >>> np.exp(average(two, 2).scores)
+    array([[0.7, 0.3]])
+    """
+    n_classes = scores.scores.shape[1]
+    shape = (-1, n_chains, n_classes)
+    read = ~np.isnan(scores.scores).any(axis=1).reshape(-1, n_chains, 1)
+    n_read = read.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = [
+            np.log(np.where(read, np.exp(values.reshape(shape)), 0).sum(axis=1) / n_read)
+            for values in (scores.scores, scores.lower, scores.upper)
+        ]
+    censored = np.all(scores.censored.reshape(shape) | ~read, axis=1)
+    return LabelScores(mean[0], mean[1], mean[2], np.asarray(censored))
+
+
+def _end(text: str, prefix: str) -> int | None:
+    found = list(re.finditer(re.escape(prefix.strip()), text, re.IGNORECASE))
+    return found[-1].end() if found else None
+
+
+def _from(positions: Sequence[TokenLogprobs], end: int) -> tuple[TokenLogprobs, ...]:
+    """Give the positions behind a place in the text.
+
+    Of a token that reaches over the place (``": bad"``) the part behind it counts, and of
+    its alternatives those that share the part before.
+    """
+    start = 0
+    for number, position in enumerate(positions, 1):
+        begun, left = position.token[: end - start], position.token[end - start :]
+        start += len(position.token)
+        if start >= end and left.strip():
+            top = tuple(
+                (token[len(begun) :], value)
+                for token, value in position.top
+                if token.startswith(begun)
+            )
+            return (TokenLogprobs(left, position.logprob, top), *positions[number:])
+        if start >= end:
+            return tuple(positions[number:])
+    return ()
