@@ -47,7 +47,8 @@ def after_prefix(answer: Answer, prefix: str) -> Answer | None:
         return replace(answer, draws=draws) if draws else None
     end = _end("".join(position.token for position in answer.positions), prefix)
     rest = () if end is None else _from(answer.positions, end)
-    return replace(answer, positions=rest) if rest else None
+    said = "".join(position.token for position in rest).strip()
+    return replace(answer, positions=rest) if said else None
 
 
 def average(scores: LabelScores, n_chains: int) -> LabelScores:

@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 from sklearn_logprob import Answer, RowError
 
 __all__ = [
+    "LIMITS",
     "Call",
     "ChatServer",
     "Http",
@@ -37,6 +38,15 @@ __all__ = [
     "the_answer",
     "without_logprobs",
 ]
+
+# Constructor parameters that say how much may be asked, and change no answer.
+LIMITS = {
+    "max_cost",
+    "max_requests",
+    "price",
+    "requests_per_minute",
+    "tokens_per_minute",
+}
 
 Body: TypeAlias = dict[str, Any]
 Top: TypeAlias = Sequence[tuple[str, float]]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from decision_server import DecisionServer
 from fake_llama_server import FakeLlamaServer
-from servers import ChatServer
+from servers import LIMITS, ChatServer
 from sklearn.base import clone
 from test_gemini import GeminiServer
 from test_ollama import OllamaServer
@@ -31,9 +31,10 @@ from sklearn_logprob.collect import backend_key
 
 PROMPT = "Review: {}\nSentiment:"
 CHOICES = (" negative", " positive", "Negative", "Positive")
+OPTIONS = (("negative", ""), ("positive", "they liked it"))
 
 # Constructor parameters that change no answer, only how it is come by.
-NO_ANSWER = {
+NO_ANSWER = LIMITS | {
     "access_token_env",
     "host",
     "keep_alive",
@@ -126,6 +127,8 @@ def backend(request):
 
 def ask(backend, texts, **params):
     """Answers by the position of their request."""
+    if getattr(backend, "decides", False):
+        params["options"] = OPTIONS
     choices = CHOICES if backend.scores_choices else ()
     requests = [
         Request((("prompt", PROMPT.format(text)),), choices, **params) for text in texts
@@ -163,9 +166,11 @@ def test_answers_are_well_formed(backend):
             assert all(math.isfinite(v) and v <= 1e-6 for v in values)
             assert sum(map(math.exp, values)) <= 1 + 1e-4
             assert position.token in dict(position.top)
-        assert [choice for choice, _ in answer.choices] == list(
-            CHOICES if backend.scores_choices else ()
-        )
+        named = [choice for choice, _ in answer.choices]
+        if getattr(backend, "decides", False):
+            assert named == [form for form, _ in OPTIONS]
+        else:
+            assert named == list(CHOICES if backend.scores_choices else ())
         assert sum(math.exp(value) for _, value in answer.choices) <= 1 + 1e-4
         assert answer.usage.prompt_tokens > 0
         assert answer.usage.completion_tokens == n_tokens

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from decision_server import DecisionServer, decision, posterior
 from pydantic import TypeAdapter
-from servers import Http, refuse, send, send_text, the_answer
+from servers import LIMITS, Http, refuse, send, send_text, the_answer
 from sklearn.base import clone
 
 from sklearn_logprob import LogprobClassifier, PromptTemplate
@@ -545,7 +545,7 @@ def test_the_identity_holds_what_changes_an_answer(
     """Each answer parameter changes it; the key and the manners of asking do not."""
     plain = form().answer_identity()
     changes = {"model": "m", "base_url": "http://h/v1", "instructions": "?", "path": "/x"}
-    manners = {"api_key_env", "max_concurrency", "max_retries", "timeout"}
+    manners = {"api_key_env", "max_concurrency", "max_retries", "timeout"} | LIMITS
     assert set(plain) == set(form.answer_params) == set(form().get_params()) - manners
     for name in plain:
         identity = form(**{name: changes[name]}).answer_identity()

@@ -6,6 +6,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -26,13 +27,14 @@ from sklearn_logprob.backends._decisions import (
     wording,
 )
 from sklearn_logprob.backends._http import HttpError, call_json
+from sklearn_logprob.backends._limits import Heed, Metered
 from sklearn_logprob.backends._overlap import overlap
 from sklearn_logprob.backends._params import check_common
 
 __all__ = ["DecisionsBackend"]
 
 
-class DecisionsBackend(ABC, BaseEstimator):
+class DecisionsBackend(Metered, ABC, BaseEstimator):
     """What all decision backends do alike: one request is one question of type choice.
 
     Attributes
@@ -60,7 +62,6 @@ class DecisionsBackend(ABC, BaseEstimator):
     max_top_logprobs: int = 0
 
     path: str = "/decisions"
-    model: str
     base_url: str | None
     api_key_env: str
     instructions: str
@@ -127,7 +128,9 @@ class DecisionsBackend(ABC, BaseEstimator):
             The first failure, after the answers that were under way.
         """
         self.check(requests)
-        return overlap(self._ask, requests, self.max_concurrency)
+        gate = self._gate()
+        ask = partial(self._ask, gate.heed)
+        return overlap(ask, requests, self.max_concurrency, gate=gate)
 
     @abstractmethod
     def _default_url(self) -> str:
@@ -159,7 +162,7 @@ class DecisionsBackend(ABC, BaseEstimator):
             cached_tokens=int(details.get("cached_tokens") or 0),
         )
 
-    def _ask(self, index: int, request: Request) -> Answer:
+    def _ask(self, heed: Heed, index: int, request: Request) -> Answer:
         options = dict(request.options)
         text, instructions = wording(request.messages, self.instructions)
         body = self._body(text, instructions, options)
@@ -175,6 +178,7 @@ class DecisionsBackend(ABC, BaseEstimator):
                 secret=key,
                 timeout=self.timeout,
                 max_retries=self.max_retries,
+                heed=heed,
             )
         except HttpError as error:
             failure = explain(
@@ -239,6 +243,7 @@ class DecisionsBackend(ABC, BaseEstimator):
     def _check_params(self) -> None:
         name = type(self).__name__
         check_common(self)
+        self._check_limits()
         asked = isinstance(self.instructions, str) and self.instructions.strip()
         for parameter, fits, wanted in (
             ("instructions", asked, "the text of a question"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from sklearn_logprob.backends._gemini_wire import (
     read_reply,
 )
 from sklearn_logprob.backends._http import HttpError, call_json
+from sklearn_logprob.backends._limits import Heed, Metered
 from sklearn_logprob.backends._overlap import overlap
 from sklearn_logprob.backends._params import check_common
 
@@ -34,7 +36,7 @@ __all__ = ["GeminiBackend"]
 NOT_BLOCKED = (None, "STOP", "MAX_TOKENS", "FINISH_REASON_UNSPECIFIED")
 
 
-class GeminiBackend(BaseEstimator):
+class GeminiBackend(Metered, BaseEstimator):
     """A Gemini model behind Google's Gemini API or Vertex AI.
 
     Parameters
@@ -63,6 +65,16 @@ class GeminiBackend(BaseEstimator):
         How often to ask again after a rate limit or a server error.
     timeout : float, default=60.0
         Seconds to wait for one answer.
+    requests_per_minute, tokens_per_minute : float, default=None
+        How fast to ask at most. None: as fast as `max_concurrency` allows. A server
+        that says that nothing is left of its own limits is heeded anyway.
+    max_requests : int, default=None
+        How many requests to send to this model in this process, before an error.
+    max_cost : float, default=None
+        How many US dollars to spend on it. The error comes before the limit is crossed.
+    price : tuple of float, default=None
+        US dollars for one million tokens: (prompt, cached, generated). None: the list
+        price, where it is known.
 
     Attributes
     ----------
@@ -103,6 +115,11 @@ class GeminiBackend(BaseEstimator):
         max_concurrency: int = 8,
         max_retries: int = 5,
         timeout: float = 60.0,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        max_requests: int | None = None,
+        max_cost: float | None = None,
+        price: Sequence[float] | None = None,
     ) -> None:
         self.model = model
         self.api_key_env = api_key_env
@@ -113,6 +130,11 @@ class GeminiBackend(BaseEstimator):
         self.max_concurrency = max_concurrency
         self.max_retries = max_retries
         self.timeout = timeout
+        self.requests_per_minute = requests_per_minute
+        self.tokens_per_minute = tokens_per_minute
+        self.max_requests = max_requests
+        self.max_cost = max_cost
+        self.price = price
 
     def answer_identity(self) -> dict[str, Any]:
         """Give what an answer depends on besides the request.
@@ -176,7 +198,9 @@ class GeminiBackend(BaseEstimator):
             The first failure that is not a row's own.
         """
         self.check(requests)
-        return overlap(self._ask, requests, self.max_concurrency)
+        gate = self._gate()
+        ask = partial(self._ask, gate.heed)
+        return overlap(ask, requests, self.max_concurrency, gate=gate)
 
     def _check_parameters(self) -> None:
         if not re.fullmatch(r"[\w.@-]+", self.model):
@@ -190,6 +214,7 @@ class GeminiBackend(BaseEstimator):
                 f"number of tokens or None. Got {self.thinking_budget!r} instead."
             )
         check_common(self)
+        self._check_limits()
 
     def _url(self) -> str:
         parts = urlsplit(self.base_url)
@@ -223,11 +248,11 @@ class GeminiBackend(BaseEstimator):
             )
         return name, key
 
-    def _ask(self, index: int, request: Request) -> Answer:
+    def _ask(self, heed: Heed, index: int, request: Request) -> Answer:
         body = ask_body(
             request, top_logprobs=self.max_top_logprobs, budget=self._budget()
         )
-        content = self._post(index, body)
+        content = self._post(index, body, heed)
         reply = read_reply(content)
         if reply is None:
             raise BackendError(
@@ -257,7 +282,7 @@ class GeminiBackend(BaseEstimator):
             f"{reply.finish_reason}). {why}{WHO_RETURNS_LOGPROBS}"
         )
 
-    def _post(self, index: int, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _post(self, index: int, body: Mapping[str, Any], heed: Heed) -> dict[str, Any]:
         name, key = self._header()
         failure: LogprobError
         try:
@@ -273,6 +298,7 @@ class GeminiBackend(BaseEstimator):
                 secret=key,
                 timeout=self.timeout,
                 max_retries=self.max_retries,
+                heed=heed,
             )
         except HttpError as error:
             failure = explain(error, index, name)

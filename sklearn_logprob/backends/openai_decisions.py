@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sklearn_logprob.backends._decisions import QUESTION
@@ -38,6 +38,16 @@ class OpenAIDecisionsBackend(DecisionsBackend):
         How often to ask again after a rate limit or a server error.
     timeout : float, default=60.0
         Seconds to wait for one answer.
+    requests_per_minute, tokens_per_minute : float, default=None
+        How fast to ask at most. None: as fast as `max_concurrency` allows. A server
+        that says that nothing is left of its own limits is heeded anyway.
+    max_requests : int, default=None
+        How many requests to send to this model in this process, before an error.
+    max_cost : float, default=None
+        How many US dollars to spend on it. The error comes before the limit is crossed.
+    price : tuple of float, default=None
+        US dollars for one million tokens: (prompt, cached, generated). None: the list
+        price, where it is known.
 
     Attributes
     ----------
@@ -81,6 +91,11 @@ class OpenAIDecisionsBackend(DecisionsBackend):
         max_concurrency: int = 8,
         max_retries: int = 5,
         timeout: float = 60.0,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        max_requests: int | None = None,
+        max_cost: float | None = None,
+        price: Sequence[float] | None = None,
     ) -> None:
         self.model = model
         self.base_url = base_url
@@ -89,6 +104,11 @@ class OpenAIDecisionsBackend(DecisionsBackend):
         self.max_concurrency = max_concurrency
         self.max_retries = max_retries
         self.timeout = timeout
+        self.requests_per_minute = requests_per_minute
+        self.tokens_per_minute = tokens_per_minute
+        self.max_requests = max_requests
+        self.max_cost = max_cost
+        self.price = price
 
     def _default_url(self) -> str:
         return os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
