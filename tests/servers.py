@@ -96,7 +96,7 @@ def chat_completion(body: Body, positions: Sequence[Top]) -> Body:
     content = [
         {
             **entry(*top[0]),
-            "top_logprobs": [entry(*pair) for pair in top[: body["top_logprobs"]]],
+            "top_logprobs": [entry(*pair) for pair in top[: body.get("top_logprobs", 0)]],
         }
         for top in positions
     ]
@@ -111,7 +111,9 @@ def chat_completion(body: Body, positions: Sequence[Top]) -> Body:
                 "index": 0,
                 "finish_reason": "length",
                 "message": {"role": "assistant", "content": text, "refusal": None},
-                "logprobs": {"content": content, "refusal": None},
+                "logprobs": {"content": content, "refusal": None}
+                if body.get("logprobs")
+                else None,
             }
         ],
         "usage": {
@@ -243,7 +245,7 @@ class ChatServer:
                 self._at_once -= 1
 
     def _answer(self, body: Body) -> Http:
-        if body["top_logprobs"] > self.max_top_logprobs:
+        if body.get("top_logprobs", 0) > self.max_top_logprobs:
             most = f"top_logprobs must be at most {self.max_top_logprobs}"
             return refuse(400, most)(body)
         positions = self.answers(body["messages"][-1]["content"])

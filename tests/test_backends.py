@@ -27,7 +27,7 @@ from sklearn_logprob import (
     SystemOneBackend,
 )
 from sklearn_logprob.backends import BACKENDS, make_backend
-from sklearn_logprob.collect import backend_key
+from sklearn_logprob.collect import backend_key, request_keys
 
 PROMPT = "Review: {}\nSentiment:"
 CHOICES = (" negative", " positive", "Negative", "Positive")
@@ -176,6 +176,28 @@ def test_answers_are_well_formed(backend):
         assert answer.usage.completion_tokens == n_tokens
 
 
+def test_texts_without_log_probabilities(backend):
+    """Asked for none, a backend gives the text it generated, once."""
+    if getattr(backend, "decides", False):
+        pytest.skip("a decision has no text")
+    request = Request((("prompt", PROMPT.format("fine")),), max_tokens=3, top_logprobs=0)
+    [(_, answer)] = backend.answer([request])
+    [(text, times)] = answer.draws
+    assert text and times == 1
+    assert answer.positions == () and answer.choices == ()
+
+
+def test_draws_are_numbered(backend):
+    """A draw is a request of its own, and the same number gives the same answer."""
+    if getattr(backend, "decides", False):
+        pytest.skip("a decision has no text")
+    message = (("prompt", PROMPT.format("fine")),)
+    requests = [Request(message, max_tokens=2, draw=draw) for draw in (1, 2, 1)]
+    answers = dict(backend.answer(requests))
+    assert answers[0].positions == answers[2].positions != ()
+    assert len(set(request_keys(backend, requests))) == 2
+
+
 def test_clones_and_pickles_answer_the_same(backend):
     """Neither weights nor clients are on the object."""
     [expected] = ask(backend, ["fine"])
@@ -200,6 +222,7 @@ def test_parameters_that_change_answers_are_in_the_identity(backend, tmp_path, a
         "model": "another",
         "base_url": another,
         "reasoning_effort": "low",
+        "api_version": "2024-10-21",
         "extra_body": {"a": 1},
         "max_top_logprobs": 5,
         "model_path": other,

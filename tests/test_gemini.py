@@ -99,7 +99,10 @@ class GeminiServer(ChatServer):
         config = body["generationConfig"]
         positions = self.answers(body["contents"][-1]["parts"][0]["text"])
         asked = positions[: config["maxOutputTokens"]]
-        return Http(json.dumps(generated(asked, config["logprobs"])).encode())
+        content = generated(asked, config.get("logprobs", 0))
+        if not config.get("responseLogprobs"):
+            del content["candidates"][0]["logprobsResult"]
+        return Http(json.dumps(content).encode())
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -200,3 +202,30 @@ def test_weights_are_found_without_importing_their_package():
 def test_clones_share_the_weights():
     """A search over clones loads the model once a process."""
     assert clone(BACKEND)._engine() is BACKEND._engine()
+
+
+def test_draws_follow_the_probabilities(exact):
+    """Of 300 first tokens at temperature 1, each is as frequent as it is likely."""
+    text = "The best colour is"
+    likely = dict(answer(raw(text, top_logprobs=200), exact).positions[0].top)
+    requests = [raw(text, top_logprobs=0, draw=draw) for draw in range(1, 301)]
+    drawn = Counter(found.draws[0][0] for _, found in exact.answer(requests))
+    for token, log_prob in list(likely.items())[:5]:
+        p = math.exp(log_prob)
+        assert drawn[token] / 300 == pytest.approx(
+            p, abs=4 * math.sqrt(p * (1 - p) / 300)
+        )
+
+
+def test_an_answer_ends_where_the_model_ends_it(exact):
+    """A short chat answer has its end as the last token, and nothing after it."""
+    chat = Request(
+        (("system", "Answer with one word."), ("user", "Is the sky blue?")),
+        max_tokens=60,
+        top_logprobs=3,
+    )
+    found = answer(chat, exact)
+    tokens = [position.token for position in found.positions]
+    assert len(tokens) < 60
+    assert tokens[-1] == "<|im_end|>" and "<|im_end|>" not in tokens[:-1]
+    assert found.usage.completion_tokens == len(tokens)

@@ -65,7 +65,7 @@ def completion(body: Any, positions: Sequence[Top], **changes: Any) -> dict[str,
     logprobs = [
         {
             **entry(*top[0]),
-            "top_logprobs": [entry(*pair) for pair in top[: body["top_logprobs"]]],
+            "top_logprobs": [entry(*pair) for pair in top[: body.get("top_logprobs", 0)]],
         }
         for top in positions
     ]
@@ -75,7 +75,7 @@ def completion(body: Any, positions: Sequence[Top], **changes: Any) -> dict[str,
         **said,
         "done": True,
         "done_reason": "length",
-        "logprobs": logprobs,
+        "logprobs": logprobs if body.get("logprobs") else None,
         "prompt_eval_count": 9,
         "eval_count": len(positions),
         **changes,
