@@ -20,6 +20,8 @@ from sklearn_logprob import (
     GeminiDecisionsBackend,
     LlamaCppBackend,
     LlamaServerBackend,
+    LogprobClassifier,
+    LogprobsUnavailableError,
     OllamaBackend,
     OpenAIBackend,
     OpenAIDecisionsBackend,
@@ -27,6 +29,7 @@ from sklearn_logprob import (
     SystemOneBackend,
 )
 from sklearn_logprob.backends import BACKENDS, make_backend
+from sklearn_logprob.backends._presets import PRESETS
 from sklearn_logprob.collect import backend_key, request_keys
 
 PROMPT = "Review: {}\nSentiment:"
@@ -249,3 +252,44 @@ def test_names_make_backends(name):
     else:
         with pytest.raises(ValueError, match="The 'backend' parameter"):
             make_backend(f"{name}:x")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_services_are_presets_of_the_openai_backend(name, monkeypatch):
+    """Address, key's variable, limit and extra fields, as if given by hand."""
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://me.openai.azure.com")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    backend = make_backend(f"{name}:some/model:1")
+    assert type(backend) is OpenAIBackend
+    assert backend.model == "some/model:1"
+    assert backend.api_key_env == PRESETS[name].api_key_env
+    assert "$" not in backend.base_url
+    assert clone(backend).answer_identity() == backend.answer_identity()
+    with pytest.raises(ValueError, match=f"'{name}:MODEL'"):
+        make_backend(name)
+
+
+def test_an_address_with_a_variable_that_is_not_set_is_refused(monkeypatch):
+    """The message names it."""
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    with pytest.raises(ValueError, match="'AWS_REGION' is part of the address"):
+        make_backend("bedrock:gpt-oss")
+
+
+def test_what_is_special_about_a_service_is_sent(monkeypatch):
+    """Fields that OpenAI does not have, and no more alternatives than it allows."""
+    with ChatServer() as server:
+        for name in ("openrouter", "fireworks"):
+            backend = make_backend(f"{name}:m").set_params(base_url=server.url)
+            list(backend.answer([Request((("user", "Hi"),))]))
+    first, second = (call.body for call in server.calls)
+    assert first["provider"] == {"require_parameters": True}
+    assert second["top_logprobs"] == 5
+
+
+@pytest.mark.parametrize("name", ["groq", "lmstudio"])
+def test_services_without_log_probabilities_say_what_to_use(name):
+    """Before any call: the error names the wrapper."""
+    clf = LogprobClassifier(f"{name}:m", classes=["a", "b"])
+    with pytest.raises(LogprobsUnavailableError, match="'sampling:NAME:MODEL'"):
+        clf.requests(["x"])

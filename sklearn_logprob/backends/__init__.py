@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from sklearn_logprob._types import Backend
+from sklearn_logprob.backends._presets import PRESETS
 
 __all__ = ["BACKENDS", "make_backend"]
 
@@ -24,7 +25,10 @@ BACKENDS = {
     "openai-decisions": ("openai_decisions", "OpenAIDecisionsBackend", "model"),
     "systemone": ("systemone", "SystemOneBackend", "model"),
 }
-"""Name → module, class, and the parameter that the text after the colon sets."""
+"""Name → module, class, and the parameter that the text after the colon sets.
+
+Besides these, the names of `PRESETS` make an `OpenAIBackend` for a service.
+"""
 
 
 def make_backend(backend: Any) -> Backend:
@@ -43,7 +47,7 @@ def make_backend(backend: Any) -> Backend:
     Raises
     ------
     ValueError
-        For an unknown name.
+        For an unknown name, or a service without a model.
     TypeError
         For an object that is no backend.
 
@@ -60,7 +64,11 @@ def make_backend(backend: Any) -> Backend:
             cls = getattr(import_module(f"{__name__}.{module}"), class_name)
             made = cls(**{parameter: model}) if parameter and model else cls()
             return cast(Backend, made)
+        if name in PRESETS and model:
+            openai = import_module(f"{__name__}.openai")
+            return cast(Backend, openai.OpenAIBackend(model, **PRESETS[name].params()))
         names = [f"{n}:{p.upper()}" if p else n for n, (_, _, p) in BACKENDS.items()]
+        names += [f"{n}:MODEL" for n in PRESETS]
         raise ValueError(
             "The 'backend' parameter of LogprobClassifier must be 'llama-cpp', "
             f"{', '.join(map(repr, names))} or a backend object. Got {backend!r} instead."
