@@ -1,4 +1,4 @@
-"""Answers that begin with reasoning: where the label stands, and several of them."""
+"""Several answers about a row: after reasoning, and with the labels shown in turns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from sklearn_logprob._types import Answer, TokenLogprobs
 from sklearn_logprob.scoring import LabelScores
 
-__all__ = ["after_prefix", "average"]
+__all__ = ["after_prefix", "agree", "average"]
 
 
 def after_prefix(answer: Answer, prefix: str) -> Answer | None:
@@ -87,6 +87,40 @@ def average(scores: LabelScores, n_chains: int) -> LabelScores:
             for values in (scores.scores, scores.lower, scores.upper)
         ]
     censored = np.all(scores.censored.reshape(shape) | ~read, axis=1)
+    return LabelScores(mean[0], mean[1], mean[2], np.asarray(censored))
+
+
+def agree(several: Sequence[LabelScores]) -> LabelScores:
+    """Average the scores of the views of each row.
+
+    Parameters
+    ----------
+    several : sequence of LabelScores
+        One a view, with the same rows.
+
+    Returns
+    -------
+    averaged : LabelScores
+        Mean label log scores (natural log), over the views that have an answer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_logprob._chains import agree
+    >>> from sklearn_logprob.scoring import LabelScores
+    >>> one, other = np.log([[0.8, 0.2]]), np.log([[0.2, 0.2]])
+    >>> no = np.zeros((1, 2), bool)
+    >>> views = [LabelScores(S, S, S, no) for S in (one, other)]
+    >>> np.exp(agree(views).scores)
+    array([[0.4, 0.2]])
+    """
+    read = np.array([~np.isnan(view.scores).any(axis=1) for view in several])[..., None]
+    mean = []
+    with np.errstate(invalid="ignore"):
+        for name in ("scores", "lower", "upper"):
+            values = np.array([getattr(view, name) for view in several])
+            mean.append(np.where(read, values, 0).sum(axis=0) / read.sum(axis=0))
+    censored = np.all([view.censored for view in several], axis=0)
     return LabelScores(mean[0], mean[1], mean[2], np.asarray(censored))
 
 

@@ -80,9 +80,11 @@ def prepare(
     forms = verbalizer.resolve(labels.names).values()
     scorer = LabelScorer(
         backend=make_backend(estimator.backend),
-        template=make_template(estimator.prompt, columns),
+        template=make_template(
+            estimator.prompt, columns, coded=verbalizer.codes is not None
+        ),
         forms=dict(zip(labels.classes.tolist(), forms, strict=True)),
-        spellings=verbalizer.spellings(labels.names),
+        views=verbalizer.views(labels.names),
         label_scoring=estimator.label_scoring,
         descriptions=verbalizer.described(labels.names),
         on_error=estimator.on_error,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
-from types import UnionType
+from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 from sklearn.base import BaseEstimator
 
+from sklearn_logprob._checks import is_count, is_pairs, require
 from sklearn_logprob._errors import PromptError
 from sklearn_logprob._fields import Parts, columns_used, fill, read_fields
 from sklearn_logprob._inputs import Rows, cell_text
@@ -117,11 +118,16 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         >>> PromptTemplate("{title}: {body}").fields(["date", "body", "title"])
         ('title', 'body')
         """
-        messages = self._compile(Rows(tuple(columns), []), ())
+        messages = self._compile(Rows(tuple(columns), []), (), {})
         used = columns_used(*(parts for _, parts in messages))
         return tuple(columns[position] for position in used)
 
-    def render(self, rows: Rows, labels: Sequence[str]) -> list[tuple[Message, ...]]:
+    def render(
+        self,
+        rows: Rows,
+        labels: Sequence[str],
+        answers: Mapping[str, str] = MappingProxyType({}),
+    ) -> list[tuple[Message, ...]]:
         """Fill the template with each row.
 
         Parameters
@@ -130,6 +136,8 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
             X as text. Values are put in as they are: braces in them mean nothing.
         labels : sequence of str
             What ``{labels}`` lists.
+        answers : mapping of str to str, default={}
+            What demonstrations answer in place of these words, such as codes.
 
         Returns
         -------
@@ -155,11 +163,13 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
             [(role, fill(parts, row)) for row in rows.values]
             if columns_used(parts)
             else repeat((role, fill(parts, ())))
-            for role, parts in self._compile(rows, labels)
+            for role, parts in self._compile(rows, labels, answers)
         ]
         return list(zip(*contents, strict=False))  # some repeat without end
 
-    def _compile(self, rows: Rows, labels: Sequence[str]) -> list[tuple[Role, Parts]]:
+    def _compile(
+        self, rows: Rows, labels: Sequence[str], answers: Mapping[str, str]
+    ) -> list[tuple[Role, Parts]]:
         """Read the template once; only the values of the rows are left open."""
         self._check_params()
         contents = [
@@ -184,7 +194,10 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         before, question = contents[: asking[0]], contents[asking[0] :]
         asked = columns_used(*(parts for _, parts in question), opening)
         shots = [
-            (_demonstrated(given, f"Demonstration {number}", rows, asked), answer)
+            (
+                _demonstrated(given, f"Demonstration {number}", rows, asked),
+                answers.get(answer, answer),
+            )
             for number, (given, answer) in enumerate(self.demonstrations)
         ]
         if question[0][0] == "prompt":
@@ -203,33 +216,33 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
     def _check_params(self) -> None:
         system, prefix = self.system, self.answer_prefix
         chains, n_tokens = self.n_chains, self.max_tokens
-        _require(isinstance(prefix, str), "answer_prefix", "a str", prefix)
-        written = n_tokens is None or (_is_count(n_tokens) and bool(prefix.strip()))
-        _require(
+        require(isinstance(prefix, str), "answer_prefix", "a str", prefix)
+        written = n_tokens is None or (is_count(n_tokens) and bool(prefix.strip()))
+        require(
             written,
             "max_tokens",
             "None, or an integer of at least 1 together with an answer_prefix after "
             "which the label is read",
             n_tokens,
         )
-        _require(
-            _is_count(chains) and (chains == 1 or n_tokens is not None),
+        require(
+            is_count(chains) and (chains == 1 or n_tokens is not None),
             "n_chains",
             "an integer of at least 1, and 1 without max_tokens",
             chains,
         )
-        _require(isinstance(system, str | None), "system", "a str or None", system)
+        require(isinstance(system, str | None), "system", "a str or None", system)
         template: Any = self.template
-        chat = _is_pairs(template, str) and all(role in _ROLES for role, _ in template)
-        _require(
+        chat = is_pairs(template, str) and all(role in _ROLES for role, _ in template)
+        require(
             isinstance(template, str) or chat,
             "template",
             "a str or a sequence of (role, content) messages with the roles 'system', "
             "'user' and 'assistant'",
             template,
         )
-        _require(
-            _is_pairs(self.demonstrations, str | Mapping),
+        require(
+            is_pairs(self.demonstrations, str | Mapping),
             "demonstrations",
             "a sequence of (input, answer), the input a str or a mapping from field to "
             "value, the answer a str",
@@ -243,7 +256,9 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         return messages if self.system is None else [("system", self.system), *messages]
 
 
-def make_template(prompt: Any, columns: Sequence[str]) -> PromptTemplate:
+def make_template(
+    prompt: Any, columns: Sequence[str], *, coded: bool = False
+) -> PromptTemplate:
     """Turn the `prompt` parameter of a classifier into a template.
 
     Parameters
@@ -252,6 +267,8 @@ def make_template(prompt: Any, columns: Sequence[str]) -> PromptTemplate:
         None builds a plain prompt: the labels, the row, and "Label:".
     columns : sequence of str
         Names of the columns of X; ``["text"]`` for texts.
+    coded : bool, default=False
+        Whether ``{labels}`` lists options, a line each.
 
     Returns
     -------
@@ -278,7 +295,10 @@ def make_template(prompt: Any, columns: Sequence[str]) -> PromptTemplate:
         captions = [" ".join(re.sub("[{}]", " ", name).split()) for name in columns]
         lines = map("{}: {{{}}}".format, captions, columns)
         row = "Text: {text}" if tuple(columns) == ("text",) else "\n".join(lines)
-        prompt = f"Classify the text as one of: {{labels}}.\n\n{row}\nLabel:"
+        if coded:
+            prompt = f"Which option fits the text?\n{{labels}}\n\n{row}\nOption:"
+        else:
+            prompt = f"Classify the text as one of: {{labels}}.\n\n{row}\nLabel:"
     if isinstance(prompt, str):
         return PromptTemplate(prompt)
     if hasattr(prompt, "render"):
@@ -317,25 +337,3 @@ def _answered(text: str, answer: str) -> str:
 
 def _braced(names: Iterable[str], joiner: str) -> str:
     return joiner.join(f"{{{name}}}" for name in names)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_pairs(value: object, first: type | UnionType) -> bool:
-    return isinstance(value, Sequence) and all(
-        isinstance(pair, tuple | list)
-        and len(pair) == 2
-        and isinstance(pair[0], first)
-        and isinstance(pair[1], str)
-        for pair in value
-    )
-
-
-def _require(good: bool, name: str, wanted: str, got: object) -> None:
-    if not good:
-        raise TypeError(
-            f"The {name!r} parameter of PromptTemplate must be {wanted}. "
-            f"Got {got!r} instead."
-        )

@@ -10,16 +10,25 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_logprob._chains import after_prefix, average
+from sklearn_logprob._chains import after_prefix, agree, average
 from sklearn_logprob._errors import (
     FailedRowsWarning,
     LogprobsUnavailableError,
+    PromptError,
     RowError,
     UnreadableAnswerError,
     UnsupportedRequestError,
 )
 from sklearn_logprob._inputs import Rows
-from sklearn_logprob._types import Answer, Backend, Outcome, Request, Usage
+from sklearn_logprob._types import (
+    Answer,
+    Backend,
+    Message,
+    Outcome,
+    Request,
+    Usage,
+)
+from sklearn_logprob._views import View, plain_view
 from sklearn_logprob.cache import resolve_cache
 from sklearn_logprob.collect import collect
 from sklearn_logprob.prompts import PromptTemplate
@@ -52,8 +61,8 @@ class LabelScorer:
         How a row becomes a prompt.
     forms : mapping of class to sequence of str
         Surface forms; the first of each class is what ``{labels}`` shows.
-    spellings : sequence of sequence of str
-        What counts for each class.
+    views : sequence of View
+        How the labels are shown to the model, in one way or in several.
     label_scoring : {"auto", "first_token", "sequence"}, default="auto"
         How much of a label is read.
     descriptions : sequence of str, default=()
@@ -65,12 +74,13 @@ class LabelScorer:
     --------
     >>> from sklearn_logprob import FakeBackend, PromptTemplate, Usage
     >>> from sklearn_logprob._inputs import Rows
+    >>> from sklearn_logprob._views import plain_view
     >>> from sklearn_logprob.scorer import LabelScorer
     >>> scorer = LabelScorer(
     ...     FakeBackend({"great": {"good": 2.0}}),
     ...     PromptTemplate("Review: {text}"),
     ...     forms={0: ("bad",), 1: ("good",)},
-    ...     spellings=[("bad",), ("good",)],
+    ...     views=[plain_view([("bad",), ("good",)], [("bad",), ("good",)])],
     ... )
     >>> rows = Rows(("text",), [("so great",)])
     >>> requests = scorer.requests(rows)
@@ -82,13 +92,13 @@ class LabelScorer:
     backend: Backend
     template: PromptTemplate
     forms: Mapping[Any, Sequence[str]]
-    spellings: Sequence[Sequence[str]]
+    views: Sequence[View]
     label_scoring: str = "auto"
     descriptions: Sequence[str] = ()
     on_error: Literal["raise", "nan"] = "raise"
 
     def requests(self, rows: Rows) -> list[Request]:
-        """Build the requests: one a row, or one for each of its chains of thought.
+        """Build the requests: one for each row, view and chain of thought.
 
         Parameters
         ----------
@@ -107,37 +117,78 @@ class LabelScorer:
         LogprobsUnavailableError
             If the backend returns texts only.
         """
-        shown = [forms[0] for forms in self.forms.values()]
-        asked = self._asked(shown)
+        asked = self._asked()
         draws = range(1, self.n_chains + 1) if self.n_chains > 1 else [0]
+        # the answers of demonstrations are the words where the labels are shown as such
+        rendered = [
+            self.template.render(
+                rows, view.listed, *([view.answers] if view.answers else [])
+            )
+            for view in self._shown
+        ]
+        self._check_listed(rendered)
         return [
             replace(asked, messages=messages, draw=draw)
-            for messages in self.template.render(rows, shown)
+            for views in zip(*rendered, strict=True)
+            for messages in views
             for draw in draws
         ]
 
     @property
     def n_chains(self) -> int:
-        """How many requests a row takes."""
+        """How many chains of thought a row takes in each view."""
         return int(getattr(self.template, "n_chains", 1))
 
-    def _asked(self, shown: Sequence[str]) -> Request:
+    @property
+    def per_row(self) -> int:
+        """How many requests a row takes."""
+        return self.n_chains * len(self._shown)
+
+    @property
+    def _decides(self) -> bool:
+        return bool(getattr(self.backend, "decides", False))
+
+    @property
+    def _shown(self) -> Sequence[View]:
+        """How the labels are shown: a deciding backend gets them as options."""
+        if not self._decides:
+            return self.views
+        words = [(forms[0],) for forms in self.forms.values()]
+        return [plain_view(words, words)]
+
+    def _render(self, rows: Rows, view: View) -> list[tuple[Message, ...]]:
+        if not view.answers:  # users' own templates need not know of codes
+            return self.template.render(rows, view.listed)
+        return self.template.render(rows, view.listed, view.answers)
+
+    def _check_listed(self, rendered: Sequence[Sequence[tuple[Message, ...]]]) -> None:
+        for view, prompts in zip(self._shown, rendered, strict=True):
+            if view.answers and prompts:
+                text = "\n".join(content for _, content in prompts[0])
+                if view.listed[0] not in text:
+                    raise PromptError(
+                        "The verbalizer answers with codes, and the prompt does not say "
+                        "what they mean: put {labels} into it, on a line of its own."
+                    )
+
+    def _asked(self) -> Request:
         """Build what the requests of all rows have in common."""
         backend, reasoning = self.backend, getattr(self.template, "max_tokens", None)
         n_top = backend.max_top_logprobs
-        if getattr(backend, "decides", False):
+        if self._decides:
             if reasoning is not None or self.label_scoring == "first_token":
                 raise UnsupportedRequestError(
                     f"{type(backend).__name__} decides between whole labels at once: "
                     "leave label_scoring= at 'auto', and max_tokens= of the prompt at "
                     "None."
                 )
+            shown = self._shown[0].listed
             described = zip(shown, self.descriptions or [""] * len(shown), strict=True)
             return Request((), top_logprobs=n_top, options=tuple(sorted(described)))
         if reasoning is not None:
             return Request((), max_tokens=reasoning, top_logprobs=n_top)
         if backend.scores_choices and self.label_scoring != "first_token":
-            return Request((), choices_of(self.spellings), top_logprobs=n_top)
+            return Request((), choices_of(self.views[0].spellings), top_logprobs=n_top)
         if not n_top and not getattr(backend, "draws_samples", False):
             name = type(backend).__name__
             raise LogprobsUnavailableError(
@@ -153,10 +204,10 @@ class LabelScorer:
             return 1
         if self.label_scoring == "sequence":
             return self._whole()
-        return tokens_to_read(self.spellings)
+        return tokens_to_read(self.views[0].spellings)
 
     def _whole(self) -> int:
-        return tokens_to_read(self.spellings, whole=True)
+        return tokens_to_read(self.views[0].spellings, whole=True)
 
     def ask(
         self, requests: Sequence[Request], cache: Any, usage: Usage, verbose: Any
@@ -186,7 +237,7 @@ class LabelScorer:
             usage=usage,
             verbose=verbose,
             on_error=self.on_error,
-            per_row=self.n_chains,
+            per_row=self.per_row,
         )
         if getattr(self.template, "max_tokens", None) is not None:
             outcomes = [self._concluded(i, o) for i, o in enumerate(outcomes)]
@@ -202,16 +253,16 @@ class LabelScorer:
             f"The model wrote no label after {prefix!r} for {{row}}: ask for it in the "
             "prompt, or give it more room with a larger max_tokens.",
             position,
-        ).for_row(position // self.n_chains)
+        ).for_row(position // self.per_row)
 
     def _report(self, outcomes: Sequence[Outcome]) -> None:
         """Raise, or warn of, the rows of which no request has an answer."""
         failed: dict[int, RowError] = {}
-        for row in range(len(outcomes) // self.n_chains):
-            chains = outcomes[row * self.n_chains : (row + 1) * self.n_chains]
-            errors = [error for error in chains if isinstance(error, RowError)]
-            if len(errors) == len(chains):
-                failed[row] = errors[0]
+        for start in range(0, len(outcomes), self.per_row):
+            several = outcomes[start : start + self.per_row]
+            errors = [error for error in several if isinstance(error, RowError)]
+            if len(errors) == len(several):
+                failed[start // self.per_row] = errors[0]
         if not failed:
             return
         if self.on_error == "raise":
@@ -219,7 +270,7 @@ class LabelScorer:
         told = "".join(f"\n  {error}" for error in list(failed.values())[:NAMED])
         more = f"\n  and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
         warnings.warn(
-            f"{len(failed)} of {len(outcomes) // self.n_chains} rows of X got no answer "
+            f"{len(failed)} of {len(outcomes) // self.per_row} rows of X got no answer "
             f"and count as NaN: {', '.join(map(str, failed))}.{told}{more}",
             FailedRowsWarning,
             stacklevel=5,
@@ -238,15 +289,14 @@ class LabelScorer:
         scores : LabelScores
             Natural log, with bounds; NaN in rows without an answer.
         """
-        answered = np.array([isinstance(each, Answer) for each in outcomes], dtype=bool)
-        found = label_scores(_answers(outcomes), self.spellings)
-        shape = (len(answered), len(self.spellings))
-        values = np.full((3, *shape), np.nan)
-        values[:, answered] = found.scores, found.lower, found.upper
-        censored = np.ones(shape, dtype=bool)
-        censored[answered] = found.censored
-        scores = LabelScores(values[0], values[1], values[2], censored)
-        return average(scores, self.n_chains) if self.n_chains > 1 else scores
+        shown, n_chains = self._shown, self.n_chains
+        several = []
+        for number, view in enumerate(shown):
+            places = range(number * n_chains, (number + 1) * n_chains)
+            asked = [o for i, o in enumerate(outcomes) if i % self.per_row in places]
+            scores = _read(asked, view.spellings)
+            several.append(average(scores, n_chains) if n_chains > 1 else scores)
+        return several[0] if len(shown) == 1 else agree(several)
 
     def others(self, outcomes: Sequence[Outcome]) -> NDArray[Any]:
         """Tabulate what else the model wanted to say.
@@ -261,7 +311,19 @@ class LabelScorer:
         table : structured ndarray
             ``token`` and ``mean_probability``.
         """
-        return other_tokens(_answers(outcomes), self.spellings)
+        return other_tokens(_answers(outcomes), self._shown[0].spellings)
+
+
+def _read(outcomes: Sequence[Outcome], spellings: Sequence[Sequence[str]]) -> LabelScores:
+    """Read answers, with NaN in place of those that failed."""
+    answered = np.array([isinstance(each, Answer) for each in outcomes], dtype=bool)
+    found = label_scores(_answers(outcomes), spellings)
+    shape = (len(answered), len(spellings))
+    values = np.full((3, *shape), np.nan)
+    values[:, answered] = found.scores, found.lower, found.upper
+    censored = np.ones(shape, dtype=bool)
+    censored[answered] = found.censored
+    return LabelScores(values[0], values[1], values[2], censored)
 
 
 def _answers(outcomes: Sequence[Outcome]) -> list[Answer]:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from sklearn_logprob._views import CODES, View, coded_views, plain_view
+
 __all__ = ["Verbalizer", "make_verbalizer"]
 
 
@@ -29,8 +31,16 @@ class Verbalizer(BaseEstimator):
         Whether a form also counts in lower case and with a capital. Forms of two
         classes that differ in case only (``US`` and ``us``) are never pooled.
     descriptions : mapping of class to str, default=None
-        What each class means, for backends that are shown the labels one by one: the
-        decision endpoints and ``"verbalised:"``. Not every class needs one.
+        What each class means, where the labels are shown one by one: with `codes`, to
+        decision endpoints, and to ``"verbalised:"``. Not every class needs one.
+    codes : {"letters", "numbers"} or None, default=None
+        Lets the prompt list the labels as options, ``{labels}``, and the model answer
+        with a letter or number: for many labels, and for long ones. More than 26
+        letters are pairs. Decision endpoints are shown the labels themselves.
+    permutations : int, default=1
+        With `codes`, in how many rotated orders to ask about each row. The label log
+        scores are averaged, which takes out part of what models prefer by place and
+        letter; the rest is the same for all rows, and calibration learns it.
 
     References
     ----------
@@ -55,10 +65,14 @@ class Verbalizer(BaseEstimator):
         *,
         pool_case: bool = True,
         descriptions: Mapping[Any, str] | None = None,
+        codes: str | None = None,
+        permutations: int = 1,
     ) -> None:
         self.forms = forms
         self.pool_case = pool_case
         self.descriptions = descriptions
+        self.codes = codes
+        self.permutations = permutations
 
     def resolve(self, classes: Sequence[Hashable]) -> dict[Any, tuple[str, ...]]:
         """Give the surface forms of every class, checked.
@@ -91,6 +105,51 @@ class Verbalizer(BaseEstimator):
                         f"{owner[form]!r} and {label!r}: choose different words."
                     )
         return resolved
+
+    def views(self, classes: Sequence[Hashable]) -> list[View]:
+        """Give the ways in which the labels are shown.
+
+        Parameters
+        ----------
+        classes : sequence
+            The classes, in the order of the columns.
+
+        Returns
+        -------
+        views : list of View
+            One, or as many as `permutations` with codes.
+
+        Raises
+        ------
+        ValueError
+            If `codes` or `permutations` is wrong, or there are more classes than codes.
+        """
+        forms = list(self.resolve(classes).values())
+        limits = {None: 1, "letters": 26**2, "numbers": 10**6}
+        if self.codes not in limits:
+            raise ValueError(
+                "The 'codes' parameter of Verbalizer must be None, 'letters' or "
+                f"'numbers'. Got {self.codes!r} instead."
+            )
+        if not isinstance(self.permutations, int) or self.permutations < 1:
+            raise ValueError(
+                "The 'permutations' parameter of Verbalizer must be an integer of at "
+                f"least 1. Got {self.permutations!r} instead."
+            )
+        if self.codes is None:
+            if self.permutations > 1:
+                raise ValueError(
+                    "The 'permutations' parameter of Verbalizer needs codes='letters' or "
+                    "'numbers': it rotates the options that they stand for."
+                )
+            return [plain_view(forms, self.spellings(classes))]
+        if len(forms) > limits[self.codes]:
+            raise ValueError(
+                f"There are {len(forms)} classes and {limits[self.codes]} "
+                f"{self.codes}: use codes='numbers'."
+            )
+        described = self.described(classes)
+        return coded_views(forms, described, self.codes, self.permutations)
 
     def described(self, classes: Sequence[Hashable]) -> list[str]:
         """Give the description of every class.
@@ -161,8 +220,9 @@ def make_verbalizer(verbalizer: Any) -> Verbalizer:
 
     Parameters
     ----------
-    verbalizer : mapping, Verbalizer or None
-        A mapping is the `forms` of a new one; None names each class by its text.
+    verbalizer : mapping, Verbalizer, {"letters", "numbers"} or None
+        A mapping is the `forms` of a new one; None names each class by its text, and
+        "letters" and "numbers" are its `codes`.
 
     Returns
     -------
@@ -182,12 +242,14 @@ def make_verbalizer(verbalizer: Any) -> Verbalizer:
     """
     if verbalizer is None or isinstance(verbalizer, Mapping):
         return Verbalizer(verbalizer)
+    if verbalizer in CODES:
+        return Verbalizer(codes=verbalizer)
     if isinstance(verbalizer, Verbalizer):
         return verbalizer
     raise TypeError(
-        "The 'verbalizer' parameter of LogprobClassifier must be None, a mapping of "
-        "class to surface form(s) such as {'pos': ['positive', 'good']}, or a "
-        f"Verbalizer. Got {verbalizer!r} instead."
+        "The 'verbalizer' parameter of LogprobClassifier must be None, 'letters', "
+        "'numbers', a mapping of class to surface form(s) such as {'pos': ['positive', "
+        f"'good']}}, or a Verbalizer. Got {verbalizer!r} instead."
     )
 
 

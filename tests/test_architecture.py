@@ -37,6 +37,8 @@ LAYERS = {
     "_fields": PURE,
     "_inputs": PURE,
     "_chains": PURE,
+    "_checks": PURE,
+    "_views": PURE,
     "_labels": PURE,
     "_reading": PURE,
     "calibration": PURE,
