@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_logprob._errors import BackendError, LowLabelMassWarning
 from sklearn_logprob._inputs import Rows, read_rows
-from sklearn_logprob._labels import positive_last
+from sklearn_logprob._labels import Labels, positive_last
 from sklearn_logprob._planning import PlannedRequests, plan
 from sklearn_logprob._preparing import check_label_free, prepare
+from sklearn_logprob._shots import take_shots
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
 from sklearn_logprob.calibration import (
     calibrated_proba,
     cross_val_proba,
     make_calibrator,
 )
+from sklearn_logprob.scorer import LabelScorer
 from sklearn_logprob.scoring import LabelScores, label_mass
 from sklearn_logprob.thresholds import decide, make_selector, needs_labels
 
@@ -205,6 +208,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         if labels.codes is None:
             check_label_free(self, selector)
         self._order = positive_last(labels, self.pos_label)
+        rows, codes, scorer = self._set_shots_apart(rows, labels, scorer)
         # A template that does not fit the data fails here, before anything is asked.
         requests = [] if rows is None or n_classes == 1 else scorer.requests(rows)
         self.__dict__.pop("threshold_", None)  # not fitted until everything is learnt
@@ -220,7 +224,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         if outcomes and not answered.any():
             raise BackendError("No row of X got an answer: see the warning above.")
         self._describe(outcomes, read)
-        codes = labels.codes[answered] if outcomes and labels.codes is not None else None
+        codes = codes[answered] if outcomes and codes is not None else None
         self.class_prior_ = labels.shares
         S = self._debias(read.scores[answered])
         if not outcomes:  # nothing to learn from: probabilities stay the model's own
@@ -343,7 +347,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
             rows: Rows | None = read_rows(X, self, reset=False)
             scorer = self._scorer
         else:
-            rows, _, scorer = prepare(clone(self), X, y)
+            rows, labels, scorer = prepare(clone(self), X, y)
+            rows, _, scorer = self._set_shots_apart(rows, labels, scorer)
         requests = [] if rows is None else scorer.requests(rows)
         return plan(scorer.backend, requests, self.cache)
 
@@ -356,6 +361,23 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether `fit` came to its end."""
         return hasattr(self, "threshold_")
+
+    def _set_shots_apart(
+        self, rows: Rows | None, labels: Labels, scorer: LabelScorer
+    ) -> tuple[Rows | None, NDArray[np.intp] | None, LabelScorer]:
+        """Take demonstrations out of the rows, where the template wants some."""
+        codes, words = labels.codes, [forms[0] for forms in scorer.forms.values()]
+        if rows is None or not getattr(scorer.template, "n_shots", 0):
+            return rows, codes, scorer
+        template, left = take_shots(
+            scorer.template, rows, codes, words, self.random_state
+        )
+        rows = Rows(rows.columns, [rows.values[i] for i in left], rows.aliases)
+        return (
+            rows,
+            None if codes is None else codes[left],
+            replace(scorer, template=template),
+        )
 
     def _choose_threshold(
         self, selector: Any, S: Floats, codes: NDArray[np.intp] | None

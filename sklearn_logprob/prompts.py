@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast
 
 from sklearn.base import BaseEstimator
 
-from sklearn_logprob._checks import is_count, is_pairs, require
+from sklearn_logprob._checks import check_template
 from sklearn_logprob._errors import PromptError
 from sklearn_logprob._fields import Parts, columns_used, fill, read_fields
 from sklearn_logprob._inputs import Rows, cell_text
@@ -19,8 +19,6 @@ from sklearn_logprob._types import Message, Role
 __all__ = ["PromptTemplate", "make_template"]
 
 _Given: TypeAlias = str | Mapping[str, object]
-
-_ROLES = ("system", "user", "assistant")
 
 
 class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
@@ -55,6 +53,14 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         temperature 1, and the probabilities read after each are averaged [1]_, not
         the labels that they would vote for.
 
+    n_shots : int, default=0
+        How many rows of `fit` become demonstrations, besides those given. They are not
+        asked about, and enter neither calibration nor the choice of a threshold. In
+        cross-validation each fold has its own, and so asks anew.
+    shots : {"balanced", "random", "nearest"}, default="balanced"
+        Which rows: the classes in turns, any, or for each row the most similar ones (by
+        TF-IDF) of a half that is set apart for it, the most similar one last.
+
     References
     ----------
     .. [1] X. Wang et al. "Self-Consistency Improves Chain of Thought Reasoning in
@@ -86,6 +92,8 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         answer_prefix: str = "",
         max_tokens: int | None = None,
         n_chains: int = 1,
+        n_shots: int = 0,
+        shots: str = "balanced",
     ) -> None:
         self.template = template
         self.system = system
@@ -93,6 +101,8 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         self.answer_prefix = answer_prefix
         self.max_tokens = max_tokens
         self.n_chains = n_chains
+        self.n_shots = n_shots
+        self.shots = shots
 
     def fields(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Give the columns whose values enter the prompt.
@@ -171,7 +181,7 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         self, rows: Rows, labels: Sequence[str], answers: Mapping[str, str]
     ) -> list[tuple[Role, Parts]]:
         """Read the template once; only the values of the rows are left open."""
-        self._check_params()
+        check_template(self)
         contents = [
             (role, read_fields(text, rows, labels)) for role, text in self._messages()
         ]
@@ -212,42 +222,6 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         if any(part != "" for part in begun):  # 0 is the first column
             question.append(("assistant", begun))
         return [*before, *question]
-
-    def _check_params(self) -> None:
-        system, prefix = self.system, self.answer_prefix
-        chains, n_tokens = self.n_chains, self.max_tokens
-        require(isinstance(prefix, str), "answer_prefix", "a str", prefix)
-        written = n_tokens is None or (is_count(n_tokens) and bool(prefix.strip()))
-        require(
-            written,
-            "max_tokens",
-            "None, or an integer of at least 1 together with an answer_prefix after "
-            "which the label is read",
-            n_tokens,
-        )
-        require(
-            is_count(chains) and (chains == 1 or n_tokens is not None),
-            "n_chains",
-            "an integer of at least 1, and 1 without max_tokens",
-            chains,
-        )
-        require(isinstance(system, str | None), "system", "a str or None", system)
-        template: Any = self.template
-        chat = is_pairs(template, str) and all(role in _ROLES for role, _ in template)
-        require(
-            isinstance(template, str) or chat,
-            "template",
-            "a str or a sequence of (role, content) messages with the roles 'system', "
-            "'user' and 'assistant'",
-            template,
-        )
-        require(
-            is_pairs(self.demonstrations, str | Mapping),
-            "demonstrations",
-            "a sequence of (input, answer), the input a str or a mapping from field to "
-            "value, the answer a str",
-            self.demonstrations,
-        )
 
     def _messages(self) -> Sequence[tuple[Role, str]]:
         messages: Any = self.template

@@ -38,6 +38,7 @@ LAYERS = {
     "_inputs": PURE,
     "_chains": PURE,
     "_checks": PURE,
+    "_shots": PURE,
     "_views": PURE,
     "_labels": PURE,
     "_reading": PURE,

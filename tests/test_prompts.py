@@ -344,6 +344,8 @@ def test_clone_and_get_params():
         "answer_prefix": "p",
         "max_tokens": 9,
         "n_chains": 2,
+        "n_shots": 3,
+        "shots": "nearest",
     }
     template = PromptTemplate(**params)
     assert all(template.get_params()[name] is value for name, value in params.items())
