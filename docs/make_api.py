@@ -23,7 +23,7 @@ GROUPS = {
     "IsotonicCalibration NoCalibration make_calibrator calibrated_proba "
     "cross_val_proba",
     "Thresholds": "BestMetric FixedThreshold ThresholdDisplay",
-    "Backends": "LlamaCppBackend LlamaServerBackend OpenAIBackend OllamaBackend "
+    "Backends": "LlamaCppBackend LlamaServerBackend VLLMBackend SGLangBackend OpenAIBackend OllamaBackend "
     "GeminiBackend OpenAIDecisionsBackend SystemOneBackend GeminiDecisionsBackend "
     "FakeBackend make_backend Backend",
     "Requests and answers": "Request Answer TokenLogprobs TokenUsage Usage Cache",

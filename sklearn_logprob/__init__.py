@@ -56,7 +56,9 @@ if TYPE_CHECKING:
     from sklearn_logprob.backends.ollama import OllamaBackend
     from sklearn_logprob.backends.openai import OpenAIBackend
     from sklearn_logprob.backends.openai_decisions import OpenAIDecisionsBackend
+    from sklearn_logprob.backends.sglang import SGLangBackend
     from sklearn_logprob.backends.systemone import SystemOneBackend
+    from sklearn_logprob.backends.vllm import VLLMBackend
 
 __all__ = [
     "AffineCalibration",
@@ -90,6 +92,7 @@ __all__ = [
     "RefusedError",
     "Request",
     "RowError",
+    "SGLangBackend",
     "SigmoidCalibration",
     "SingleClassWarning",
     "SystemOneBackend",
@@ -99,6 +102,7 @@ __all__ = [
     "UnreadableAnswerError",
     "UnsupportedRequestError",
     "Usage",
+    "VLLMBackend",
     "Verbalizer",
     "calibrated_proba",
     "cross_val_proba",

@@ -13,6 +13,7 @@ from servers import LIMITS, ChatServer
 from sklearn.base import clone
 from test_gemini import GeminiServer
 from test_ollama import OllamaServer
+from token_server import FakeSGLang, FakeVLLM
 
 from sklearn_logprob import (
     FakeBackend,
@@ -26,7 +27,9 @@ from sklearn_logprob import (
     OpenAIBackend,
     OpenAIDecisionsBackend,
     Request,
+    SGLangBackend,
     SystemOneBackend,
+    VLLMBackend,
 )
 from sklearn_logprob.backends import BACKENDS, make_backend
 from sklearn_logprob.backends._presets import PRESETS
@@ -87,10 +90,19 @@ def llama_server():
         yield LlamaServerBackend(server.url, max_retries=0)
 
 
+@contextmanager
+def token_server(backend, kind):
+    """A vllm or sglang backend over a toy model on loopback."""
+    with kind(adapter="another") as server:
+        yield backend(base_url=server.url, max_retries=0)
+
+
 @pytest.fixture
-def another():
-    """Another llama-server, with another model: its identity is asked for."""
-    with FakeLlamaServer(model_path="/models/another.gguf") as server:
+def another(backend):
+    """Another server, with another model, where the identity is asked for."""
+    kinds = {VLLMBackend: FakeVLLM, SGLangBackend: FakeSGLang}
+    with kinds.get(type(backend), FakeLlamaServer)() as server:
+        server.model = server.model_path = "/models/another.gguf"
         yield server.url
 
 
@@ -107,6 +119,8 @@ CASES = {
     "ollama": ollama_server,
     "gemini": gemini_server,
     "llama-server": llama_server,
+    "vllm": lambda: token_server(VLLMBackend, FakeVLLM),
+    "sglang": lambda: token_server(SGLangBackend, FakeSGLang),
     "openai-decisions": lambda: decision_server(OpenAIDecisionsBackend),
     "systemone": lambda: decision_server(SystemOneBackend),
     "gemini-decisions": lambda: decision_server(GeminiDecisionsBackend),
@@ -226,6 +240,7 @@ def test_parameters_that_change_answers_are_in_the_identity(backend, tmp_path, a
         "base_url": another,
         "reasoning_effort": "low",
         "api_version": "2024-10-21",
+        "chat_template_kwargs": {"a": 1},
         "extra_body": {"a": 1},
         "max_top_logprobs": 5,
         "model_path": other,

@@ -23,7 +23,9 @@ BACKENDS = {
     "ollama": ("ollama", "OllamaBackend", "model"),
     "openai": ("openai", "OpenAIBackend", "model"),
     "openai-decisions": ("openai_decisions", "OpenAIDecisionsBackend", "model"),
+    "sglang": ("sglang", "SGLangBackend", "model"),
     "systemone": ("systemone", "SystemOneBackend", "model"),
+    "vllm": ("vllm", "VLLMBackend", "model"),
 }
 """Name → module, class, and the parameter that the text after the colon sets.
 
