@@ -23,8 +23,10 @@ GROUPS = {
     "IsotonicCalibration NoCalibration make_calibrator calibrated_proba "
     "cross_val_proba",
     "Thresholds": "BestMetric FixedThreshold ThresholdDisplay",
-    "Backends": "LlamaCppBackend LlamaServerBackend VLLMBackend SGLangBackend OpenAIBackend OllamaBackend "
-    "GeminiBackend OpenAIDecisionsBackend SystemOneBackend GeminiDecisionsBackend "
+    "Backends": "LlamaCppBackend TransformersBackend LlamaServerBackend "
+    "VLLMBackend SGLangBackend OpenAIBackend OllamaBackend "
+    "GeminiBackend AnthropicBackend SamplingBackend VerbalisedBackend "
+    "OpenAIDecisionsBackend SystemOneBackend GeminiDecisionsBackend "
     "FakeBackend make_backend Backend",
     "Requests and answers": "Request Answer TokenLogprobs TokenUsage Usage Cache",
     "Data sets": "fetch_rotten_tomatoes",

@@ -50,19 +50,24 @@ from sklearn_logprob.thresholds import BestMetric, FixedThreshold
 from sklearn_logprob.verbalizers import Verbalizer
 
 if TYPE_CHECKING:
+    from sklearn_logprob.backends.anthropic import AnthropicBackend
     from sklearn_logprob.backends.gemini import GeminiBackend
     from sklearn_logprob.backends.gemini_decisions import GeminiDecisionsBackend
     from sklearn_logprob.backends.llama_server import LlamaServerBackend
     from sklearn_logprob.backends.ollama import OllamaBackend
     from sklearn_logprob.backends.openai import OpenAIBackend
     from sklearn_logprob.backends.openai_decisions import OpenAIDecisionsBackend
+    from sklearn_logprob.backends.sampling import SamplingBackend
     from sklearn_logprob.backends.sglang import SGLangBackend
     from sklearn_logprob.backends.systemone import SystemOneBackend
+    from sklearn_logprob.backends.transformers import TransformersBackend
+    from sklearn_logprob.backends.verbalised import VerbalisedBackend
     from sklearn_logprob.backends.vllm import VLLMBackend
 
 __all__ = [
     "AffineCalibration",
     "Answer",
+    "AnthropicBackend",
     "Backend",
     "BackendError",
     "BatchCalibration",
@@ -93,16 +98,19 @@ __all__ = [
     "Request",
     "RowError",
     "SGLangBackend",
+    "SamplingBackend",
     "SigmoidCalibration",
     "SingleClassWarning",
     "SystemOneBackend",
     "TokenLogprobs",
     "TokenUsage",
+    "TransformersBackend",
     "UnnamedLabelsWarning",
     "UnreadableAnswerError",
     "UnsupportedRequestError",
     "Usage",
     "VLLMBackend",
+    "VerbalisedBackend",
     "Verbalizer",
     "calibrated_proba",
     "cross_val_proba",

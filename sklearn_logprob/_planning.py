@@ -96,8 +96,10 @@ def plan(backend: Backend, requests: Iterable[Request], cache: Any) -> PlannedRe
         distinct = [request for request, key in missing if kept.get(key) is None]
         kept.close()
     times = int(getattr(backend, "requests_per_row", 1))
-    prompt = times * sum(map(prompt_tokens, distinct))
-    completion = times * sum(request.max_tokens for request in distinct)
+    sent_for = getattr(backend, "sent_for", None)
+    written = distinct if sent_for is None else [sent_for(each) for each in distinct]
+    prompt = times * sum(map(prompt_tokens, written))
+    completion = times * sum(request.max_tokens for request in written)
     price = getattr(backend, "cost", None)
     cost = 0.0 if price is None else price(TokenUsage(prompt, completion))
     return PlannedRequests(requests, times * len(distinct), prompt, completion, cost)

@@ -184,17 +184,19 @@ class Usage:
     cached_tokens: int = 0
     cost: float = 0.0
 
-    def add_sent(self, spent: TokenUsage, cost: float = 0.0) -> None:
-        """Count one request that was sent.
+    def add_sent(self, spent: TokenUsage, cost: float = 0.0, calls: int = 1) -> None:
+        """Count one answer.
 
         Parameters
         ----------
         spent : TokenUsage
-            The tokens that its answer cost.
+            The tokens that it cost.
         cost : float, default=0.0
             US dollars.
+        calls : int, default=1
+            Requests that it took: several where answers are drawn.
         """
-        self.requests += 1
+        self.requests += calls
         self.cost += cost
         self.prompt_tokens += spent.prompt_tokens
         self.completion_tokens += spent.completion_tokens

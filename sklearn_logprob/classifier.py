@@ -113,6 +113,9 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         saw no texts.
     censored_share_ : float
         Share of (text, label) pairs of which the answers showed nothing.
+    sampling_error_ : float
+        Median standard error of the leading label's probability, for backends that draw
+        answers (``"sampling:…"``); nan for all others.
     other_tokens_ : structured ndarray
         What else the model wanted to say: ``token`` and ``mean_probability``.
     usage_ : Usage
@@ -408,6 +411,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
     def _describe(self, outcomes: Sequence[Outcome], read: LabelScores) -> None:
         """Learn how well prompt and labels suit the model."""
         self.other_tokens_ = self._scorer.others(outcomes)
+        self.sampling_error_ = self._scorer.sampling_error(outcomes)
         self.label_mass_ = self.censored_share_ = np.nan
         if not outcomes:
             return

@@ -281,7 +281,10 @@ class _Work:
             self.cache.set(self.keys[request], outcome)
         self.outcomes[request] = outcome
         cost = getattr(self.backend, "cost", None)
-        self.usage.add_sent(outcome.usage, 0.0 if cost is None else cost(outcome.usage))
+        dollars = 0.0 if cost is None else cost(outcome.usage)
+        drawn = sum(times for _, times in outcome.draws)
+        calls = drawn or getattr(self.backend, "requests_per_row", 1)
+        self.usage.add_sent(outcome.usage, dollars, calls)
 
     def _raise_failures(self, requests: Iterable[Request]) -> None:
         """Raise the first failure of a row, once all that was sent with it is kept."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_logprob._chains import after_prefix, agree, average
+from sklearn_logprob._draws import sampling_error
 from sklearn_logprob._errors import (
     FailedRowsWarning,
     LogprobsUnavailableError,
@@ -297,6 +298,21 @@ class LabelScorer:
             scores = _read(asked, view.spellings)
             several.append(average(scores, n_chains) if n_chains > 1 else scores)
         return several[0] if len(shown) == 1 else agree(several)
+
+    def sampling_error(self, outcomes: Sequence[Outcome]) -> float:
+        """Give the median standard error of the leading label, where texts are drawn.
+
+        Parameters
+        ----------
+        outcomes : sequence of Answer or RowError
+            What `ask` gave.
+
+        Returns
+        -------
+        error : float
+            Probability; nan where nothing was drawn.
+        """
+        return sampling_error(_answers(outcomes), self._shown[0].spellings)
 
     def others(self, outcomes: Sequence[Outcome]) -> NDArray[Any]:
         """Tabulate what else the model wanted to say.

@@ -6,8 +6,9 @@ exactly one class's surface form. A token that begins several is followed along 
 generated path, and where the path went elsewhere it is *ambiguous*: shared equally
 among the classes that it may begin. What top-k did not show is *censored*: it lies
 between nothing and the probability that is left over, and the score is that of a token
-just below the last one shown, at most an equal share of what is left. In every case the
-scores of the classes log-sum to at most 0.
+just below the last one shown, at most an equal share of what is left. Texts that were
+drawn are counted, with a standard error for bounds. In every case the scores of the
+classes log-sum to at most 0.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from sklearn_logprob._draws import read_draws
 from sklearn_logprob._reading import AnswerReader
 from sklearn_logprob._types import Answer, Floats
 
@@ -49,7 +51,8 @@ class LabelScores:
     scores : ndarray of shape (n_samples, n_classes)
         Label log scores (natural log); rows log-sum to at most 0.
     lower, upper : ndarray of shape (n_samples, n_classes)
-        Bounds of the scores; equal where they are exact. `lower` may be -inf.
+        Bounds of the scores; equal where they are exact. `lower` may be -inf. Of texts
+        that were drawn, one standard error to either side of the probability.
     censored : ndarray of bool of shape (n_samples, n_classes)
         Where the answer shows nothing of the label.
 
@@ -120,11 +123,20 @@ def label_scores(
     array([[-1.5, -0.5]])
     """
     reader = AnswerReader(spellings)
-    rows = [reader.exact(a) if a.choices else reader.followed(a) for a in answers]
+    rows = [_read(reader, answer) for answer in answers]
     table = np.asarray(rows, dtype=np.float64).reshape(len(rows), 3, len(spellings))
     with np.errstate(divide="ignore"):
         scores, lower, upper = (np.log(table[:, i]) for i in range(3))
     return LabelScores(scores, lower, upper, np.isneginf(lower) & (upper > lower))
+
+
+def _read(reader: AnswerReader, answer: Answer) -> tuple[Floats, Floats, Floats]:
+    """Give point, lower and upper of each label's probability, from what there is."""
+    if answer.choices:
+        return reader.exact(answer)
+    if answer.positions or not answer.draws:
+        return reader.followed(answer)
+    return read_draws(reader, answer.draws)
 
 
 def tokens_to_read(spellings: Sequence[Sequence[str]], *, whole: bool = False) -> int:
@@ -202,7 +214,7 @@ def other_tokens(
     spellings : sequence of sequence of str
         What counts for each class.
     n_tokens : int, default=20
-        How many tokens to list.
+        How many tokens to list. Where texts were drawn, these stand for tokens.
 
     Returns
     -------
@@ -223,9 +235,17 @@ def other_tokens(
     reader = AnswerReader(spellings)
     total: dict[str, float] = defaultdict(float)
     for answer in answers:
-        for token, log_prob in answer.positions[0].top if answer.positions else ():
+        for token, probability in _shares(answer):
             if not any(reader.match(token)):
-                total[token.strip() or token] += exp(min(log_prob, 0.0))
+                total[token.strip() or token] += probability
     ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:n_tokens]
     rows = [(token, p / len(answers)) for token, p in ranked]
     return np.array(rows, dtype=[("token", object), ("mean_probability", np.float64)])
+
+
+def _shares(answer: Answer) -> list[tuple[str, float]]:
+    """Give the first tokens, or else the drawn texts, with their probabilities."""
+    if answer.positions:
+        return [(token, exp(min(lp, 0.0))) for token, lp in answer.positions[0].top]
+    n_draws = sum(times for _, times in answer.draws)
+    return [(text, times / n_draws) for text, times in answer.draws]

@@ -12,6 +12,9 @@ from hypothesis import settings
 from sklearn_logprob.backends.llama_cpp import find_gguf
 from sklearn_logprob.cache import Cache
 
+# Before any library reads it: no test reaches the internet.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 # Shared machines are slow at times; and what lands should not depend on luck.
 settings.register_profile("all", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)

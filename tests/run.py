@@ -30,6 +30,8 @@ OLDEST = [
     "polars==1.9.0",
     "pytest==8.0.0",  # newer ones warn of what scikit-learn 1.6 hands to parametrize
 ]
+# The newest PyTorch brings gigabytes for GPUs; of this version a CPU build may be at hand.
+TORCH = "torch==2.13.0"
 # Without multimodal input, which this package has no use for, the compilation is shorter.
 BUILD = {
     "CMAKE_ARGS": "-DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF",
@@ -42,7 +44,7 @@ def main() -> None:
     os.chdir(ROOT)
     os.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     say("installing; compiling llama-cpp-python takes about four minutes")
-    python = environment(".venv-test", sys.executable, ".[dev]", **BUILD)
+    python = environment(".venv-test", sys.executable, ".[dev]", TORCH, **BUILD)
     if sys.argv[1:]:
         run(python, "-m", "pytest", *sys.argv[1:])
         return

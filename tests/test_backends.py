@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import pickle
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from anthropic_server import MessagesServer, constant
 from decision_server import DecisionServer
 from fake_llama_server import FakeLlamaServer
 from servers import LIMITS, ChatServer
@@ -16,6 +19,7 @@ from test_ollama import OllamaServer
 from token_server import FakeSGLang, FakeVLLM
 
 from sklearn_logprob import (
+    AnthropicBackend,
     FakeBackend,
     GeminiBackend,
     GeminiDecisionsBackend,
@@ -27,8 +31,11 @@ from sklearn_logprob import (
     OpenAIBackend,
     OpenAIDecisionsBackend,
     Request,
+    SamplingBackend,
     SGLangBackend,
     SystemOneBackend,
+    TransformersBackend,
+    VerbalisedBackend,
     VLLMBackend,
 )
 from sklearn_logprob.backends import BACKENDS, make_backend
@@ -41,6 +48,8 @@ OPTIONS = (("negative", ""), ("positive", "they liked it"))
 
 # Constructor parameters that change no answer, only how it is come by.
 NO_ANSWER = LIMITS | {
+    "batch_size",
+    "device",
     "access_token_env",
     "host",
     "keep_alive",
@@ -84,6 +93,20 @@ def gemini_server():
 
 
 @contextmanager
+def messages_server(backend, says=constant):
+    """A text backend, or one around it, over a real server on loopback."""
+    with MessagesServer(says) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANTHROPIC_API_KEY", "made-up")
+        patch.setenv("ANTHROPIC_BASE_URL", server.url)
+        yield backend
+
+
+def in_words(text, times):
+    """Say how probable the options are."""
+    return '{"negative": 0.3, "positive": 0.7}'
+
+
+@contextmanager
 def llama_server():
     """A llama-server backend over a toy model on loopback."""
     with FakeLlamaServer() as server:
@@ -107,6 +130,18 @@ def another(backend):
 
 
 @contextmanager
+def tiny_transformers():
+    """A transformers backend with a tiny random model in a folder."""
+    pytest.importorskip("torch")
+    from test_transformers import save_tiny_llama
+
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "other.gguf").write_bytes(b"GGUF other weights")
+        model = save_tiny_llama(folder)
+        yield TransformersBackend(model, device="cpu", dtype="float32")
+
+
+@contextmanager
 def just(backend):
     """A backend that needs no surroundings."""
     yield backend
@@ -121,9 +156,13 @@ CASES = {
     "llama-server": llama_server,
     "vllm": lambda: token_server(VLLMBackend, FakeVLLM),
     "sglang": lambda: token_server(SGLangBackend, FakeSGLang),
+    "transformers": tiny_transformers,
     "openai-decisions": lambda: decision_server(OpenAIDecisionsBackend),
     "systemone": lambda: decision_server(SystemOneBackend),
     "gemini-decisions": lambda: decision_server(GeminiDecisionsBackend),
+    "anthropic": lambda: messages_server(AnthropicBackend()),
+    "sampling": lambda: messages_server(SamplingBackend("anthropic", n_samples=3)),
+    "verbalised": lambda: messages_server(VerbalisedBackend("anthropic"), in_words),
     "llama-cpp": lambda: just(LlamaCppBackend(n_ctx=512)),
 }
 
@@ -146,6 +185,8 @@ def ask(backend, texts, **params):
     """Answers by the position of their request."""
     if getattr(backend, "decides", False):
         params["options"] = OPTIONS
+    if not backend.max_top_logprobs:
+        params["top_logprobs"] = 0
     choices = CHOICES if backend.scores_choices else ()
     requests = [
         Request((("prompt", PROMPT.format(text)),), choices, **params) for text in texts
@@ -155,9 +196,14 @@ def ask(backend, texts, **params):
     return [answers[i] for i in range(len(texts))]
 
 
+def writes(backend):
+    """Whether the backend generates texts without log-probabilities, once or often."""
+    return not backend.max_top_logprobs and not getattr(backend, "decides", False)
+
+
 def first_tokens(answer):
-    """The tokens that were generated."""
-    return [position.token for position in answer.positions]
+    """The tokens that were generated, or the texts."""
+    return [position.token for position in answer.positions] or answer.draws
 
 
 def test_every_request_gets_its_own_answer(backend):
@@ -190,7 +236,9 @@ def test_answers_are_well_formed(backend):
             assert named == list(CHOICES if backend.scores_choices else ())
         assert sum(math.exp(value) for _, value in answer.choices) <= 1 + 1e-4
         assert answer.usage.prompt_tokens > 0
-        assert answer.usage.completion_tokens == n_tokens
+        assert bool(answer.draws) == writes(backend)
+        if backend.max_top_logprobs:
+            assert answer.usage.completion_tokens == n_tokens
 
 
 def test_texts_without_log_probabilities(backend):
@@ -200,7 +248,7 @@ def test_texts_without_log_probabilities(backend):
     request = Request((("prompt", PROMPT.format("fine")),), max_tokens=3, top_logprobs=0)
     [(_, answer)] = backend.answer([request])
     [(text, times)] = answer.draws
-    assert text and times == 1
+    assert text and times == getattr(backend, "n_samples", 1)
     assert answer.positions == () and answer.choices == ()
 
 
@@ -209,9 +257,13 @@ def test_draws_are_numbered(backend):
     if getattr(backend, "decides", False):
         pytest.skip("a decision has no text")
     message = (("prompt", PROMPT.format("fine")),)
-    requests = [Request(message, max_tokens=2, draw=draw) for draw in (1, 2, 1)]
+    n_top = 0 if writes(backend) else 20
+    requests = [
+        Request(message, max_tokens=2, top_logprobs=n_top, draw=draw)
+        for draw in (1, 2, 1)
+    ]
     answers = dict(backend.answer(requests))
-    assert answers[0].positions == answers[2].positions != ()
+    assert first_tokens(answers[0]) == first_tokens(answers[2]) != ()
     assert len(set(request_keys(backend, requests))) == 2
 
 
@@ -241,6 +293,9 @@ def test_parameters_that_change_answers_are_in_the_identity(backend, tmp_path, a
         "reasoning_effort": "low",
         "api_version": "2024-10-21",
         "chat_template_kwargs": {"a": 1},
+        "dtype": "bfloat16",
+        "gguf_file": "other.gguf",
+        "revision": "v2",
         "extra_body": {"a": 1},
         "max_top_logprobs": 5,
         "model_path": other,
@@ -248,6 +303,14 @@ def test_parameters_that_change_answers_are_in_the_identity(backend, tmp_path, a
         "path": "/other",
         "options": {"num_ctx": 512},
         "thinking_budget": 128,
+        "thinking": None,
+        "thinking_tokens": 9,
+        "backend": "fake",
+        "n_samples": 4,
+        "min_samples": 2,
+        "adaptive": False,
+        "n_elicitations": 2,
+        "instruction": "Of {labels}?",
     }
     assert set(backend.answer_params) <= set(backend.get_params())
     for name in set(backend.get_params()) - NO_ANSWER:

@@ -15,6 +15,7 @@ from sklearn_logprob.backends._presets import PRESETS
 __all__ = ["BACKENDS", "make_backend"]
 
 BACKENDS = {
+    "anthropic": ("anthropic", "AnthropicBackend", "model"),
     "fake": ("fake", "FakeBackend", None),
     "gemini": ("gemini", "GeminiBackend", "model"),
     "gemini-decisions": ("gemini_decisions", "GeminiDecisionsBackend", "model"),
@@ -23,8 +24,11 @@ BACKENDS = {
     "ollama": ("ollama", "OllamaBackend", "model"),
     "openai": ("openai", "OpenAIBackend", "model"),
     "openai-decisions": ("openai_decisions", "OpenAIDecisionsBackend", "model"),
+    "sampling": ("sampling", "SamplingBackend", "backend"),
     "sglang": ("sglang", "SGLangBackend", "model"),
     "systemone": ("systemone", "SystemOneBackend", "model"),
+    "transformers": ("transformers", "TransformersBackend", "model"),
+    "verbalised": ("verbalised", "VerbalisedBackend", "backend"),
     "vllm": ("vllm", "VLLMBackend", "model"),
 }
 """Name → module, class, and the parameter that the text after the colon sets.

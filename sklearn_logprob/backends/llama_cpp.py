@@ -154,7 +154,9 @@ class LlamaCppBackend(BaseEstimator):
             log_probs, _ = engine.evaluate([*tokens, *answered])
         usage = TokenUsage(len(tokens), len(answered), kept)
         if not request.top_logprobs:
-            said = "".join(position.token for position in positions)
+            ended = engine.ends(answered[-1])
+            told = positions[:-1] if ended else positions
+            said = "".join(position.token for position in told)
             return Answer(choices=choices, usage=usage, draws=((said, 1),))
         return Answer(tuple(positions), choices, usage)
 
