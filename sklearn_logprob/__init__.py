@@ -25,6 +25,7 @@ from sklearn_logprob._errors import (
 from sklearn_logprob._types import (
     Answer,
     Backend,
+    Outcome,
     Request,
     TokenLogprobs,
     TokenUsage,
@@ -91,6 +92,7 @@ __all__ = [
     "OllamaBackend",
     "OpenAIBackend",
     "OpenAIDecisionsBackend",
+    "Outcome",
     "PromptError",
     "PromptTemplate",
     "PromptTooLongError",

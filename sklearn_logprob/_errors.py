@@ -86,7 +86,15 @@ class PromptError(LogprobError, ValueError):
 
 
 class PromptTooLongError(RowError, PromptError):
-    """A prompt is longer than the model's context."""
+    """A prompt is longer than the model's context.
+
+    Parameters
+    ----------
+    message : str
+        What to tell the user, with ``{row}`` where the row is named.
+    index : int
+        Which request it was.
+    """
 
 
 class BackendError(LogprobError):
@@ -106,11 +114,27 @@ class LogprobsUnavailableError(BackendError):
 
 
 class RefusedError(RowError, BackendError):
-    """The model, or a filter before or behind it, refuses to answer this row."""
+    """The model, or a filter before or behind it, refuses to answer this row.
+
+    Parameters
+    ----------
+    message : str
+        What to tell the user, with ``{row}`` where the row is named.
+    index : int
+        Which request it was.
+    """
 
 
 class UnreadableAnswerError(RowError, BackendError):
-    """The answer ended before the label, or is not in the form that was asked for."""
+    """The answer ended before the label, or is not in the form that was asked for.
+
+    Parameters
+    ----------
+    message : str
+        What to tell the user, with ``{row}`` where the row is named.
+    index : int
+        Which request it was.
+    """
 
 
 class LimitReachedError(BackendError):
