@@ -47,6 +47,7 @@ LABEL_SCORINGS = ("auto", "first_token", "sequence")
 ON_ERROR = ("raise", "nan")
 
 NAMED = 5  # failures that a warning tells in full
+SHOWN = 80  # characters of a text without a label
 AROUND = 8  # tokens that a text may have besides the label, such as "**Answer:** "
 
 
@@ -250,9 +251,16 @@ class LabelScorer:
         if isinstance(outcome, RowError):
             return outcome
         prefix = self.template.answer_prefix
-        return after_prefix(outcome, prefix) or UnreadableAnswerError(
+        read = after_prefix(outcome, prefix)
+        if read is not None:
+            return read
+        tokens = "".join(place.token for place in outcome.positions)
+        wrote = next((text for text, _ in outcome.draws), tokens)
+        ending = wrote[-SHOWN:].replace("{", "(").replace("}", ")")
+        return UnreadableAnswerError(
             f"The model wrote no label after {prefix!r} for {{row}}: ask for it in the "
-            "prompt, or give it more room with a larger max_tokens.",
+            "prompt, or give it more room with a larger max_tokens. Its text ends: "
+            f"{ending!r}.",
             position,
         ).for_row(position // self.per_row)
 
