@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from sklearn_logprob._types import Answer, TokenLogprobs
-from sklearn_logprob.scoring import LabelScores
+from sklearn_logprob._types import Answer, Outcome, TokenLogprobs
+from sklearn_logprob.scoring import LabelScores, label_scores
 
-__all__ = ["after_prefix", "agree", "average"]
+__all__ = ["after_prefix", "agree", "average", "read"]
 
 
 def after_prefix(answer: Answer, prefix: str) -> Answer | None:
@@ -31,7 +31,7 @@ def after_prefix(answer: Answer, prefix: str) -> Answer | None:
 
     Examples
     --------
-    >>> from sklearn_logprob import Answer, TokenLogprobs
+    >>> from sklearn_logprob import Answer, Outcome, TokenLogprobs
     >>> from sklearn_logprob._chains import after_prefix
     >>> tokens = ["Dull", ".", " Answer", ":", " bad", "."]
     >>> answer = Answer(tuple(TokenLogprobs(token, -0.1) for token in tokens))
@@ -71,7 +71,7 @@ def average(scores: LabelScores, n_chains: int) -> LabelScores:
     --------
     >>> import numpy as np
     >>> from sklearn_logprob._chains import average
-    >>> from sklearn_logprob.scoring import LabelScores
+    >>> from sklearn_logprob.scoring import LabelScores, label_scores
     >>> S = np.log([[0.9, 0.1], [0.5, 0.5]])
     >>> two = LabelScores(S, S, S, np.zeros((2, 2), bool))
     >>> np.exp(average(two, 2).scores)
@@ -88,6 +88,41 @@ def average(scores: LabelScores, n_chains: int) -> LabelScores:
         ]
     censored = np.all(scores.censored.reshape(shape) | ~read, axis=1)
     return LabelScores(mean[0], mean[1], mean[2], np.asarray(censored))
+
+
+def read(outcomes: Sequence[Outcome], spellings: Sequence[Sequence[str]]) -> LabelScores:
+    """Read the label log scores, with NaN where there is no answer.
+
+    Parameters
+    ----------
+    outcomes : sequence of Answer or RowError
+        One a sample.
+    spellings : sequence of sequence of str
+        What counts for each class.
+
+    Returns
+    -------
+    scores : LabelScores
+        Natural log, with bounds.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import Answer, RefusedError
+    >>> from sklearn_logprob._chains import read
+    >>> outcomes = [Answer(choices=(("yes", -0.5),)), RefusedError("no", 1)]
+    >>> read(outcomes, [["yes"]]).scores
+    array([[-0.5],
+           [ nan]])
+    """
+    answered = np.array([isinstance(each, Answer) for each in outcomes], dtype=bool)
+    answers = [each for each in outcomes if isinstance(each, Answer)]
+    found = label_scores(answers, spellings)
+    shape = (len(answered), len(spellings))
+    values = np.full((3, *shape), np.nan)
+    values[:, answered] = found.scores, found.lower, found.upper
+    censored = np.ones(shape, dtype=bool)
+    censored[answered] = found.censored
+    return LabelScores(values[0], values[1], values[2], censored)
 
 
 def agree(several: Sequence[LabelScores]) -> LabelScores:
@@ -107,7 +142,7 @@ def agree(several: Sequence[LabelScores]) -> LabelScores:
     --------
     >>> import numpy as np
     >>> from sklearn_logprob._chains import agree
-    >>> from sklearn_logprob.scoring import LabelScores
+    >>> from sklearn_logprob.scoring import LabelScores, label_scores
     >>> one, other = np.log([[0.8, 0.2]]), np.log([[0.2, 0.2]])
     >>> no = np.zeros((1, 2), bool)
     >>> views = [LabelScores(S, S, S, no) for S in (one, other)]

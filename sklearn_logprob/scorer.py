@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_logprob._chains import after_prefix, agree, average
+from sklearn_logprob._chains import after_prefix, agree, average, read
 from sklearn_logprob._draws import sampling_error
 from sklearn_logprob._errors import (
     FailedRowsWarning,
@@ -36,7 +35,6 @@ from sklearn_logprob.prompts import PromptTemplate
 from sklearn_logprob.scoring import (
     LabelScores,
     choices_of,
-    label_scores,
     other_tokens,
     tokens_to_read,
 )
@@ -251,9 +249,9 @@ class LabelScorer:
         if isinstance(outcome, RowError):
             return outcome
         prefix = self.template.answer_prefix
-        read = after_prefix(outcome, prefix)
-        if read is not None:
-            return read
+        label = after_prefix(outcome, prefix)
+        if label is not None:
+            return label
         tokens = "".join(place.token for place in outcome.positions)
         wrote = next((text for text, _ in outcome.draws), tokens)
         ending = wrote[-SHOWN:].replace("{", "(").replace("}", ")")
@@ -303,7 +301,7 @@ class LabelScorer:
         for number, view in enumerate(shown):
             places = range(number * n_chains, (number + 1) * n_chains)
             asked = [o for i, o in enumerate(outcomes) if i % self.per_row in places]
-            scores = _read(asked, view.spellings)
+            scores = read(asked, view.spellings)
             several.append(average(scores, n_chains) if n_chains > 1 else scores)
         return several[0] if len(shown) == 1 else agree(several)
 
@@ -336,18 +334,6 @@ class LabelScorer:
             ``token`` and ``mean_probability``.
         """
         return other_tokens(_answers(outcomes), self._shown[0].spellings)
-
-
-def _read(outcomes: Sequence[Outcome], spellings: Sequence[Sequence[str]]) -> LabelScores:
-    """Read answers, with NaN in place of those that failed."""
-    answered = np.array([isinstance(each, Answer) for each in outcomes], dtype=bool)
-    found = label_scores(_answers(outcomes), spellings)
-    shape = (len(answered), len(spellings))
-    values = np.full((3, *shape), np.nan)
-    values[:, answered] = found.scores, found.lower, found.upper
-    censored = np.ones(shape, dtype=bool)
-    censored[answered] = found.censored
-    return LabelScores(values[0], values[1], values[2], censored)
 
 
 def _answers(outcomes: Sequence[Outcome]) -> list[Answer]:

@@ -24,6 +24,7 @@ from sklearn_logprob import (
     Request,
     UnsupportedRequestError,
 )
+from sklearn_logprob.backends._trie import continuation
 from sklearn_logprob.backends.transformers import TransformersBackend
 from sklearn_logprob.collect import backend_key
 
@@ -271,12 +272,13 @@ def test_top_tokens_are_the_largest_of_the_distribution(backend):
 def test_a_label_is_split_as_behind_the_whole_prompt(backend):
     """Though only the end of a long prompt is looked at."""
     engine = backend._engine()
-    for start in ("äöü 1 2 3 " * 30, "x" * 300, "\n\n  New" * 40, "Sentiment: " * 20):
-        prompt = start + "Review:\nSentiment:"
+    starts = ("äöü 1 2 3 " * 30, "x" * 300, "\n\n  New" * 40, "Sentiment: " * 20)
+    for prompt in [s + e for s in starts for e in ("\nSentiment:", " " * 99, "\n\n")]:
         whole = engine.split(prompt)
         trie = engine.labels(prompt, LABELS, chat=False)
         for label, tokens in zip(LABELS, trie.sequences, strict=True):
-            assert [*whole, *tokens] == engine.split(prompt + label)
+            joint = engine.split(prompt + label)
+            assert tokens == continuation(whole, joint, engine.split(label))
 
 
 # ------------------------------------------------------------------ generated text
@@ -347,6 +349,13 @@ def test_a_draw_does_not_depend_on_the_company(backend):
         for k in range(1, 9)
     }
     assert len(others) > 4
+
+
+def test_rows_are_drawn_independently(backend):
+    """The same number is another draw for another row."""
+    asked = [raw(p, draw=k) for p in PROMPTS for k in (1, 2, 3)]
+    seeds = {backend._question(backend._engine(), request).seed for request in asked}
+    assert len(seeds) == len(asked)
 
 
 def test_a_draw_can_show_its_log_probabilities(backend):
@@ -638,21 +647,25 @@ def test_a_change_in_the_middle_of_a_large_file_shows(tmp_path):
 
 
 def test_a_name_on_the_hub_is_known_by_its_commit(tiny, tmp_path, monkeypatch):
-    """What was downloaded before is found without network, and no other commit."""
+    """What was downloaded before is found without network, each commit by itself."""
+    other = save_model(tmp_path / "v2", transformers.LlamaConfig(**SIZES), seed=1)
     home = tmp_path / "models--someone--tiny"
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    shutil.copytree(tiny, home / "snapshots" / commit)
-    (home / "refs").mkdir()
-    (home / "refs" / "main").write_text(commit)
+    (home / "refs").mkdir(parents=True)
+    commits = {"main": "0123456789" * 4, "v2": "abcdef0123" * 4}
+    for (branch, commit), folder in zip(commits.items(), (tiny, other), strict=True):
+        shutil.copytree(folder, home / "snapshots" / commit)
+        (home / "refs" / branch).write_text(commit)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    backend = TransformersBackend("someone/tiny", device="cpu", dtype="float32")
-    assert backend.answer_identity()["revision"] == commit
-    local = TransformersBackend(tiny, device="cpu", dtype="float32")
-    assert values(one(backend, raw("x", *LABELS))) == pytest.approx(
-        values(one(local, raw("x", *LABELS))), abs=1e-5
-    )
-    pinned = clone(backend).set_params(revision=commit)
-    assert backend_key(pinned) == backend_key(backend)
+    hub = TransformersBackend("someone/tiny", device="cpu", dtype="float32")
+    for branch, folder in {None: tiny, "v2": other}.items():
+        named = clone(hub).set_params(revision=branch)
+        commit = commits[branch or "main"]
+        assert named.answer_identity()["revision"] == commit
+        local = clone(hub).set_params(model=folder)
+        answers = [one(backend, raw("x", *LABELS)) for backend in (named, local)]
+        assert values(answers[0]) == pytest.approx(values(answers[1]), abs=1e-5)
+        pinned = clone(hub).set_params(revision=commit)
+        assert backend_key(pinned) == backend_key(named)
 
 
 def test_bfloat16_is_close(tiny):

@@ -109,11 +109,12 @@ class HfEngine:
     def labels(self, text: str, choices: tuple[str, ...], *, chat: bool) -> TokenTrie:
         """Split labels into their tokens as they follow a prompt.
 
-        A space well before the prompt's end begins a token, so what precedes it changes
-        nothing, and rows of one template mostly have the rest in common.
+        White space well before the prompt's end begins a token, so what precedes it
+        changes nothing, and rows of one template mostly have the rest in common.
         """
         end = max(0, len(text) - TAIL)
-        start = max(0, text.rfind(" ", 0, end), text.rfind("\n", 0, end))
+        space = max(text.rfind(" ", 0, end), text.rfind("\n", 0, end))
+        start = len(text[: space + 1].rstrip())
         return self._trie(text[start:], choices, chat)
 
     def _split_labels(self, text: str, choices: tuple[str, ...], chat: bool) -> TokenTrie:
