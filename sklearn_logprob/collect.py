@@ -21,7 +21,8 @@ FORMAT = 1
 """Enters every key: raise it when an old answer would be read wrongly."""
 
 CHUNK = 256
-"""Requests sent under one lock, between which another process may take its turn."""
+"""Requests sent under one lock, between which another process may take its turn; more
+where many are in flight, for at the end of a chunk places stand empty."""
 
 SHOW_AFTER = 2.0
 """Seconds of work after which ``verbose="auto"`` shows a progress bar."""
@@ -222,8 +223,9 @@ class _Work:
         if not missing:
             return self.outcomes
         with _progress(len(missing), verbose) as bar:
-            for start in range(0, len(missing), CHUNK):
-                chunk = missing[start : start + CHUNK]
+            size = max(CHUNK, 16 * getattr(self.backend, "max_concurrency", 1))
+            for start in range(0, len(missing), size):
+                chunk = missing[start : start + size]
                 with lock:
                     # another process may have answered while this one waited
                     bar.update(self._look_up(chunk))

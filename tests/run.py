@@ -30,7 +30,7 @@ OLDEST = [
     "polars==1.9.0",
     "pytest==8.0.0",  # newer ones warn of what scikit-learn 1.6 hands to parametrize
 ]
-# The newest PyTorch brings gigabytes for GPUs; of this version a CPU build may be at hand.
+# The newest PyTorch brings gigabytes for GPUs; this version may be there without them.
 TORCH = "torch==2.13.0"
 # Without multimodal input, which this package has no use for, the compilation is shorter.
 BUILD = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -16,12 +18,24 @@ from sklearn_logprob.backends._http import HttpError, call_json
 KEY = "marker-key-123"
 
 
+class Seen(list):
+    """The requests that came, and over how many connections."""
+
+    connections = 0
+
+
 @contextmanager
 def server(replies):
     """Serve the replies in turn, (status, headers, body), then an empty object."""
-    seen = []
+    seen = Seen()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # connections are kept
+
+        def setup(self):
+            super().setup()
+            seen.connections += 1
+
         def do_POST(self):
             size = int(self.headers.get("content-length") or 0)
             seen.append((dict(self.headers), self.rfile.read(size)))
@@ -138,3 +152,61 @@ def test_a_slow_server_is_told_from_none(max_retries):
         ask(url, timeout=0.2, max_retries=max_retries)
     with pytest.raises(BackendError, match="No connection to Server"):
         ask(url, max_retries=max_retries)
+
+
+def test_connections_are_shared_by_threads():
+    """As many as were needed at once, not one for every thread that ever asked."""
+    with server([]) as (url, seen):
+        for _ in range(5):
+            with ThreadPoolExecutor(1) as pool:
+                assert list(pool.map(ask, [url] * 4)) == [{}] * 4
+        assert len(seen) == 20 and seen.connections == 1
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch):
+    """With the whole address in the request line; NO_PROXY makes exceptions."""
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
+    with server([(200, {}, b'{"by": "proxy"}')]) as (proxy, _):
+        monkeypatch.setenv("http_proxy", proxy.removesuffix("/ask"))
+        assert ask("http://somewhere.invalid/ask") == {"by": "proxy"}
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with server([(200, {}, b'{"by": "itself"}')]) as (url, _):
+            assert ask(url) == {"by": "itself"}
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_of_the_environment_are_used(variable, monkeypatch, tmp_path):
+    """As curl and requests do: companies have authorities of their own."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "missing.pem"))
+    with pytest.raises(OSError, match=r"missing\.pem"):
+        ask("https://127.0.0.1:9/ask")
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_headers_are_heard_whatever_the_status(status):
+    """Rate limits are told in them."""
+    heard = []
+    told = (status, {"X-RateLimit-Remaining-Requests": "7"}, b"{}")
+    with server([told]) as (url, _), suppress(HttpError):
+        ask(url, heed=heard.append)
+    assert [h["x-ratelimit-remaining-requests"] for h in heard] == ["7"]
+
+
+def test_bodies_are_logged_at_debug_only_and_keys_never(caplog):
+    """Question and answer, by the logger of the package."""
+    said = json.dumps({"error": f"no such key: {KEY}"}).encode()
+    for level in (logging.DEBUG, logging.INFO):
+        caplog.clear()
+        with (
+            caplog.at_level(level),
+            server([(401, {}, said)]) as (url, _),
+            pytest.raises(HttpError),
+        ):
+            ask(url)
+        ours = [r.getMessage() for r in caplog.records if r.name == "sklearn_logprob"]
+        assert KEY not in caplog.text + repr([vars(r) for r in caplog.records])
+        assert len(ours) == (2 if level == logging.DEBUG else 0)
+        assert all("{'a': 1}" in o or "no such key: [key]" in o for o in ours)

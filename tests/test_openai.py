@@ -6,11 +6,15 @@ import copy
 import json
 import logging
 import math
+import os
 import pickle
 import socket
+import subprocess
+import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -34,10 +38,13 @@ from sklearn_logprob._errors import (
     LogprobsUnavailableError,
     MissingKeyError,
     PromptTooLongError,
+    RefusedError,
+    UnreadableAnswerError,
     UnsupportedRequestError,
 )
 from sklearn_logprob._types import Answer, Request, TokenLogprobs, TokenUsage
-from sklearn_logprob.backends._openai_wire import chat_body, resolve_effort
+from sklearn_logprob.backends._loop import background_loop
+from sklearn_logprob.backends._openai_wire import resolve_effort
 from sklearn_logprob.backends.openai import OpenAIBackend
 
 KEY = "sk-marker-0123456789"
@@ -53,8 +60,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def backend_for(server: ChatServer, **params: Any) -> OpenAIBackend:
-    params = {"max_retries": 0, "timeout": 10.0, **params}
-    return OpenAIBackend("test-model", base_url=server.url, **params)
+    params = {"base_url": server.url, "max_retries": 0, "timeout": 10.0, **params}
+    return OpenAIBackend("test-model", **params)
 
 
 def ask(text: str = "Hello", **params: Any) -> Request:
@@ -66,6 +73,22 @@ def answer_one(script: Sequence[Callable[[Any], Http]], **params: Any) -> Answer
     with ChatServer(script=script) as server:
         [(_, answer)] = backend_for(server, **params).answer([ask()])
     return answer
+
+
+def proven(server: ChatServer, **params: Any) -> OpenAIBackend:
+    """Give a backend that has had an answer: until then it asks one at a time."""
+    backend = backend_for(server, **params)
+    list(backend.answer([ask("first")]))
+    server.calls.clear()
+    return backend
+
+
+def outcome_of(script: Sequence[Callable[[Any], Http]], **params: Any) -> Any:
+    """Give what becomes of one request: an answer, a yielded failure or a raised one."""
+    try:
+        return answer_one(script, **params)
+    except LogprobError as error:
+        return error
 
 
 def failure_of(script: Sequence[Callable[[Any], Http]], **params: Any) -> LogprobError:
@@ -102,7 +125,7 @@ def test_the_request_body_is_exactly_this() -> None:
 )
 def test_openai_itself_gets_the_newer_name_of_the_limit(url: str) -> None:
     """OpenAI's newer models refuse max_tokens, which all other servers know."""
-    body = chat_body(ask(), url=url, model="gpt-5.4", effort=None, top_logprobs=20)
+    body = OpenAIBackend("gpt-5.4", base_url=url)._body(ask())
     assert body["max_completion_tokens"] == 1
     assert "max_tokens" not in body
 
@@ -195,7 +218,128 @@ def test_servers_with_a_lower_limit_are_asked_for_fewer_alternatives() -> None:
             list(backend_for(server).answer([ask()]))
 
 
+def body_of(request: Request, model: str, **params: Any) -> dict[str, Any]:
+    """What a server gets: a compatible one, or OpenAI's on Azure with `api_version`."""
+    with ChatServer(script=[says("Yes")]) as server:
+        backend = backend_for(server, max_top_logprobs=20, **params)
+        list(backend.set_params(model=model).answer([request]))
+        return dict(server.calls[0].body)
+
+
+def says(text: str | None, finish_reason: str = "stop", **message: Any) -> Any:
+    """Reply with a text and no log-probabilities."""
+
+    def reply(body: Any) -> Http:
+        answer = chat_completion({**body, "top_logprobs": 1}, [[("x", -0.1)]])
+        answer["choices"][0].update(
+            message={"role": "assistant", "content": text, "refusal": None, **message},
+            finish_reason=finish_reason,
+            logprobs=None,
+        )
+        return Http(json.dumps(answer).encode())
+
+    return reply
+
+
+DRAW = Request((("user", "Why?"),), max_tokens=9, top_logprobs=0, draw=3)
+LIKELIEST = Request((("user", "Why?"),), max_tokens=50, top_logprobs=0)
+AZURE = "2024-10-21"
+
+
+def test_text_alone_is_asked_without_log_probabilities() -> None:
+    """A draw has its number as seed and no temperature: 1 is what all take it to be."""
+    body = body_of(DRAW, "qwen3")
+    assert body == {
+        "model": "qwen3",
+        "messages": [{"role": "user", "content": "Why?"}],
+        "max_tokens": 9,
+        "seed": 3,
+    }
+    assert body_of(LIKELIEST, "qwen3")["temperature"] == 0
+    drawn = Request((("user", "Why?"),), max_tokens=9, draw=3)
+    with ChatServer() as server:
+        list(backend_for(server).answer([drawn]))
+    assert (server.calls[0].body["temperature"], server.calls[0].body["seed"]) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "temperature"),
+    [("gpt-4.1-mini", 0), ("gpt-5.5", 0), ("o4-mini", None), ("gpt-5-mini", None)],
+)
+def test_models_that_reason_are_told_no_temperature(
+    model: str, temperature: int | None
+) -> None:
+    """Those that always do refuse it; a short limit would leave no room to think."""
+    body = body_of(LIKELIEST, model, api_version=AZURE)
+    assert body.get("temperature") == temperature
+    assert body["max_completion_tokens"] == 50
+    assert "max_completion_tokens" not in body_of(DRAW, model, api_version=AZURE)
+    limited = {"extra_body": {"max_completion_tokens": 7}, "api_version": AZURE}
+    assert body_of(DRAW, model, **limited)["max_completion_tokens"] == 7
+
+
+def test_azures_dated_route_is_the_sdks_own() -> None:
+    """The deployment in the path, the version in the query, the key in api-key."""
+    for path in ("", "/", "/openai", "/openai/v1", "/openai/v1/"):
+        with ChatServer() as server:
+            url = server.url.removesuffix("/v1") + path
+            backend = backend_for(server, base_url=url, api_version=AZURE)
+            [(_, answer)] = backend.answer([ask()])
+        [call] = server.calls
+        assert answer.positions
+        assert call.path == (
+            f"/openai/deployments/test-model/chat/completions?api-version={AZURE}"
+        )
+        assert call.headers["api-key"] == KEY
+        assert "max_tokens" not in call.body
+
+
 # ------------------------------------------------------------------ what is read
+
+
+def test_text_is_the_answer_where_no_log_probabilities_are_wanted() -> None:
+    """One draw, with its tokens counted."""
+    with ChatServer(script=[says(" Yes.")]) as server:
+        [(_, answer)] = backend_for(server).answer([DRAW])
+    assert answer.draws == ((" Yes.", 1),)
+    assert answer.positions == () and answer.usage.prompt_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "told"),
+    [
+        (says(None, "content_filter"), RefusedError, "content filter"),
+        (says("Yes and", "content_filter"), RefusedError, "content filter"),
+        (says(None, refusal="I will not."), RefusedError, "I will not"),
+        (refuse(400, code="content_filter"), RefusedError, "HTTP 400"),
+        (refuse(400, code="content_policy_violation"), RefusedError, "HTTP 400"),
+        (refuse(400, code="invalid_prompt"), RefusedError, "HTTP 400"),
+        (refuse(400, code="context_length_exceeded"), PromptTooLongError, "too long"),
+    ],
+)
+@pytest.mark.parametrize("n_top", [0, 20])
+def test_a_row_that_fails_alone_does_not_stop_the_others(
+    fault: Callable[[Any], Http], kind: type[LogprobError], told: str, n_top: int
+) -> None:
+    """Its failure is yielded under its number, and names the row."""
+    good = says("Yes") if n_top == 0 else None
+    requests = [ask(f"{i}", top_logprobs=n_top) for i in range(5)]
+    with ChatServer(script=[good, good, fault, good, good]) as server:  # type: ignore[list-item]
+        found = dict(backend_for(server, max_concurrency=1).answer(requests))
+    failed = found.pop(2)
+    assert type(failed) is kind
+    assert told in str(failed) and "request 2" in str(failed)
+    assert "row 7 of X" in str(failed.for_row(7))
+    assert sorted(found) == [0, 1, 3, 4]
+    assert all(isinstance(outcome, Answer) for outcome in found.values())
+
+
+def test_thoughts_that_use_up_the_limit_are_a_rows_own_failure() -> None:
+    """A model that reasons may have none left to answer with: raise the limit."""
+    with ChatServer(script=[says("", "length")]) as server:
+        [(_, failed)] = backend_for(server).answer([DRAW])
+    assert type(failed) is UnreadableAnswerError
+    assert "max_completion_tokens" in str(failed)
 
 
 def test_answers_hold_what_the_server_said() -> None:
@@ -312,16 +456,16 @@ def fill(found: list[int], backend: OpenAIBackend, n: int) -> None:
 
 def test_requests_really_overlap() -> None:
     """Three requests are in the server together: none is answered before all came."""
-    meeting = threading.Barrier(3, timeout=10)
-    with ChatServer(meanwhile=meeting.wait) as server:
-        backend = backend_for(server, max_concurrency=3)
+    with ChatServer() as server:
+        backend = proven(server, max_concurrency=3)
+        server.meanwhile = threading.Barrier(3, timeout=10).wait
         assert len(list(backend.answer([ask(f"{i}") for i in range(6)]))) == 6
 
 
 def test_concurrency_is_bounded() -> None:
     """Never more requests at once than allowed, and as many as allowed."""
     with ChatServer(delay=0.1) as server:
-        backend = backend_for(server, max_concurrency=3)
+        backend = proven(server, max_concurrency=3)
         list(backend.answer([ask(f"{i}") for i in range(9)]))
     assert server.most_at_once == 3
 
@@ -340,11 +484,13 @@ def test_answers_completed_before_a_failure_are_yielded() -> None:
 
 def test_answers_under_way_during_a_failure_are_yielded() -> None:
     """A failure of one request does not throw away those that overlap with it."""
-    meeting = threading.Barrier(4, timeout=10)
-    with ChatServer(script=[refuse(401)], meanwhile=meeting.wait) as server:
+    with ChatServer() as server:
+        backend = proven(server, max_concurrency=4)
+        server.meanwhile = threading.Barrier(4, timeout=10).wait
+        server.script = [refuse(401)]
         found: list[int] = []
         with pytest.raises(BackendError, match="401"):
-            fill(found, backend_for(server, max_concurrency=4), 4)
+            fill(found, backend, 4)
     assert len(found) == 3
     assert len(server.calls) == 4
 
@@ -356,7 +502,54 @@ def test_closing_the_iterator_stops_asking() -> None:
         answers = backend.answer([ask(f"{i}") for i in range(100)])
         next(answers)
         answers.close()  # type: ignore[attr-defined]
-        assert len(server.calls) <= 3
+        time.sleep(0.1)
+        assert len(server.calls) <= 5
+
+
+# ------------------------------------------------------------ one probe for a model
+
+
+@pytest.mark.parametrize("fault", [without_logprobs, refuse(404), refuse(401)])
+def test_what_is_wrong_with_all_costs_one_request(fault: Callable[[Any], Http]) -> None:
+    """The first request is alone until its model is known to answer."""
+    with ChatServer(script=[fault] * 64) as server:
+        with pytest.raises(BackendError):
+            list(backend_for(server, max_concurrency=64).answer([ask()] * 64))
+        assert len(server.calls) == 1
+
+
+def test_a_model_of_openai_without_log_probabilities_is_remembered() -> None:
+    """It is asked once; from then on the ways out are named before any call."""
+    with ChatServer(script=[without_logprobs] * 3) as server:
+        backend = backend_for(server, api_version=AZURE)
+        for _ in range(2):
+            with pytest.raises(LogprobsUnavailableError) as caught:
+                list(clone(backend).answer([ask()]))
+            for way in ("gpt-4.1", "openai-decisions:", "sampling:openai:test-model"):
+                assert way in str(caught.value)
+        assert len(server.calls) == 1
+        with pytest.raises(LogprobsUnavailableError):
+            list(clone(backend).set_params(model="another").answer([ask()]))
+        assert len(server.calls) == 2
+        server.script = [says("Yes")]
+        [(_, answer)] = backend.answer([DRAW])
+        assert answer.draws == (("Yes", 1),)
+
+
+def test_a_server_of_your_own_is_asked_anew() -> None:
+    """It may have been started again with another model or another setting."""
+    with ChatServer(script=[without_logprobs]) as server:
+        with pytest.raises(LogprobsUnavailableError):
+            list(backend_for(server).answer([ask()]))
+        assert len(list(backend_for(server).answer([ask()]))) == 1
+
+
+def test_a_server_said_to_have_none_is_asked_for_text_only() -> None:
+    """With max_top_logprobs=0, wanting log-probabilities fails before any call."""
+    backend = OpenAIBackend("some", base_url="http://127.0.0.1:9/v1", max_top_logprobs=0)
+    with pytest.raises(LogprobsUnavailableError, match="sampling:openai:some"):
+        backend.answer([ask()])
+    backend.check([DRAW])
 
 
 # ------------------------------------------------------------------ what goes wrong
@@ -401,7 +594,7 @@ def test_every_fault_is_named_with_its_fix(
     fault: Callable[[Any], Http], kind: type[LogprobError], says: str
 ) -> None:
     """Each fault of a server is one of our errors, and its message says what to do."""
-    error = failure_of([fault])
+    error = outcome_of([fault])
     assert type(error) is kind
     assert says in str(error)
 
@@ -428,6 +621,24 @@ def test_lasting_faults_are_not_asked_again() -> None:
         with pytest.raises(BackendError):
             list(backend_for(server, max_retries=2).answer([ask()]))
         assert len(server.calls) == 1
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """Another host would get the key; the message says what to give instead."""
+    with ChatServer() as other:
+        moved = send_text("", status=307, Location=f"{other.url}/chat/completions")
+        error = failure_of([moved])
+    assert "HTTP 307" in str(error) and "base_url=" in str(error)
+    assert other.calls == []
+
+
+def test_a_lost_connection_is_not_called_slow() -> None:
+    """The transport over aiohttp reports it as a timeout."""
+
+    def gone(body: Any) -> Http:
+        raise ConnectionAbortedError
+
+    assert "No connection" in str(failure_of([gone]))
 
 
 def test_a_server_that_is_down_is_named() -> None:
@@ -545,6 +756,7 @@ def test_the_identity_holds_what_changes_an_answer(
         "reasoning_effort": "low",
         "max_top_logprobs": 5,
         "extra_body": {"seed": 1},
+        "api_version": "2024-10-21",
     }
     assert set(changes) == set(OpenAIBackend.answer_params) == set(plain)
     for name, value in changes.items():
@@ -592,6 +804,109 @@ def test_the_key_shows_nowhere(
         "body": repr([(call.path, call.body) for call in server.calls]),
     }
     assert [place for place, text in places.items() if KEY in text] == []
+    assert KEY not in repr([vars(record) for record in caplog.records])
     for call in server.calls:
         holding = [name for name, value in call.headers.items() if KEY in value]
         assert holding == ["authorization"]
+
+
+def test_bodies_are_logged_at_debug_only(caplog: pytest.LogCaptureFixture) -> None:
+    """Question and answer, by the logger of the package, without the key."""
+    repeats = says(f"The key is {KEY}.")
+    for level in (logging.DEBUG, logging.INFO):
+        caplog.clear()
+        with caplog.at_level(level), ChatServer(script=[repeats]) as server:
+            list(backend_for(server).answer([DRAW]))
+        ours = [r.getMessage() for r in caplog.records if r.name == "sklearn_logprob"]
+        assert KEY not in caplog.text
+        if level == logging.INFO:
+            assert ours == [] and "Why?" not in caplog.text
+        else:
+            assert len(ours) == 2 and "Why?" in ours[0] and "[key]" in ours[1]
+
+
+def test_headers_are_heard_whatever_the_status() -> None:
+    """Rate limits are told in them."""
+    heard: list[str] = []
+
+    def heed(headers: Mapping[str, str]) -> None:
+        heard.append(headers["x-ratelimit-remaining-requests"])
+
+    told = {"X_RateLimit_Remaining_Requests": "7"}
+    good = json.dumps(
+        chat_completion({"top_logprobs": 5, "model": "m", "messages": []}, TOP)
+    )
+    with ChatServer(script=[send_text(good, **told), refuse(429, **told)]) as server:
+        backend = backend_for(server)
+        asked = backend._connection()
+        for _ in range(2):
+            coroutine = backend._ask(asked, heed, 0, ask())
+            background_loop().submit(coroutine).exception()
+    assert heard == ["7", "7"]
+
+
+# ------------------------------------------------------------------ the process
+
+SCRIPT = """
+import logging, os, sys, threading
+from sklearn_logprob import OpenAIBackend, Request
+
+logging.getLogger("asyncio").setLevel("ERROR")  # its warnings are of slow machines
+
+def ask(n, **params):
+    backend = OpenAIBackend("some", base_url=sys.argv[1], max_retries=0, **params)
+    requests = [Request((("user", str(i)),)) for i in range(n)]
+    return backend.answer(requests)
+"""
+ALL = "assert len(list(ask(5))) == 5 == len(list(ask(5, timeout=9)))\n"
+HALF = "half = ask(50, max_concurrency=3); next(half)\n"
+TWO = """
+threads = [threading.Thread(target=lambda: list(ask(9))) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+FORK = """
+child = os.fork()
+assert len(list(ask(5))) == 5
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(list(ask(5))) == 5
+"""
+NO_AIOHTTP = "sys.modules['aiohttp'] = sys.modules['httpx_aiohttp'] = None\n"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [ALL + TWO, HALF, ALL + HALF + FORK, NO_AIOHTTP + ALL + HALF],
+    ids=["read", "half read", "fork", "without aiohttp"],
+)
+def test_the_process_ends_without_a_word(script: str) -> None:
+    """No warning, no traceback: connections are closed, not left to the collector."""
+    if FORK in script and not hasattr(os, "fork"):
+        pytest.skip("no fork")
+    # forking a process with threads is what Python >= 3.12 warns of
+    strict = ["-X", "dev", "-W", "error", "-W", "ignore:This process:DeprecationWarning"]
+    with ChatServer() as server:
+        done = subprocess.run(
+            [sys.executable, *strict, "-c", SCRIPT + script, server.url],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_connections_are_kept_between_calls() -> None:
+    """Two calls, one connection; and clones share it."""
+    with ChatServer() as server:
+        accepted = []
+        get_request = server._http.get_request
+        server._http.get_request = lambda: accepted.append(1) or get_request()  # type: ignore[method-assign,func-returns-value]
+        server._http.RequestHandlerClass.protocol_version = "HTTP/1.1"
+        try:
+            for _ in range(3):
+                list(backend_for(server).answer([ask()]))
+        finally:
+            server._http.RequestHandlerClass.protocol_version = "HTTP/1.0"
+    assert len(accepted) == 1

@@ -157,7 +157,9 @@ def test_refusals_of_a_chat_endpoint_are_rows(cache_home, kind):
             content["choices"][0]["finish_reason"] = "content_filter"
             content["choices"][0]["logprobs"] = None
         else:
-            content["choices"][0]["message"]["refusal"] = "I cannot help with that."
+            refusal = {"content": None, "refusal": "I cannot help with that."}
+            content["choices"][0]["message"] |= refusal
+            content["choices"][0]["logprobs"] = {"content": None, "refusal": []}
         return Http(json.dumps(content).encode())
 
     with ChatServer(script=[reply]) as server:

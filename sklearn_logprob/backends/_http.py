@@ -1,18 +1,24 @@
 """JSON over HTTP, for servers that have a format of their own.
 
-Connections, retries and waiting as ``Retry-After`` asks are urllib3's work, through
-requests; here is what a failure means to the user.
+Connections, retries and waiting as ``Retry-After`` asks are urllib3's work, through the
+adapter of requests. Its sessions are left out: they are not made for threads to share,
+and would follow redirects, keep cookies and read ~/.netrc. Here is what a failure means
+to the user.
 """
 
 from __future__ import annotations
 
-import functools
-import threading
-from collections.abc import Mapping
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import default_headers, get_environ_proxies
 from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as TimeoutError_
 from urllib3.util import Retry
@@ -21,7 +27,16 @@ from sklearn_logprob._errors import BackendError
 
 __all__ = ["HttpError", "call_json"]
 
+_log = logging.getLogger("sklearn_logprob")
+
+POOL_SIZE = 256  # connections kept for one server
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
+PROXY_VARIABLES = [
+    variable
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    for variable in (name, name.upper())
+]
+JSON = {"Content-Type": "application/json"}
 ADVICE = {
     401: "Check the key.",
     403: "Check what the key is allowed to use.",
@@ -59,6 +74,7 @@ def call_json(
     secret: str = "",
     timeout: float = 60.0,
     max_retries: int = 5,
+    heed: Callable[[Mapping[str, str]], object] | None = None,
 ) -> dict[str, Any]:
     """Send JSON and give the JSON object that comes back.
 
@@ -79,6 +95,8 @@ def call_json(
     max_retries : int, default=5
         How often to ask again after a rate limit, a server's fault, or a connection that
         was lost before the answer began.
+    heed : callable, default=None
+        Gets the headers of the answer, whatever its status: rate limits are there.
 
     Returns
     -------
@@ -92,28 +110,51 @@ def call_json(
     BackendError
         If there is no server, or it does not speak JSON.
     """
+    _log.debug("to %s: %s", url, body)
     failure: BackendError
     try:
-        reply = _session(max_retries, threading.get_ident()).request(
+        prepared = requests.Request(
             "GET" if body is None else "POST",
             url,
-            json=body,
-            headers=dict(headers or {}),
+            data=None if body is None else json.dumps(body),
+            headers={**default_headers(), **JSON, **(headers or {})},
+        ).prepare()
+        reply = _adapter(os.getpid(), max_retries).send(
+            prepared,
             timeout=timeout,
-            allow_redirects=False,  # they would take our headers, the key, elsewhere
-            auth=_as_given,
+            verify=_certificates(),
+            proxies=_proxies(url),
         )
+        _ = reply.content  # read here: the connection may break in the middle of it
     except requests.RequestException as error:
         failure = _no_answer(error, who)
     else:
+        if heed is not None:
+            heed(reply.headers)
+        if _log.isEnabledFor(logging.DEBUG):
+            said = _without(secret, reply.text)
+            _log.debug("from %s: HTTP %d %s", url, reply.status_code, said)
         return _read(reply, who, secret)
     # Not in the handler: the client's error holds the request, and with it the key.
     raise failure
 
 
-def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep the headers; without any `auth`, ~/.netrc would replace them."""
-    return request
+def _proxies(url: str) -> Mapping[str, str]:
+    parts = urlsplit(url)
+    named = (os.environ.get(name) for name in PROXY_VARIABLES)
+    return _proxies_for(f"{parts.scheme}://{parts.netloc}", *named)
+
+
+@lru_cache(maxsize=64)
+def _proxies_for(origin: str, *environment: str | None) -> Mapping[str, str]:
+    """Keep what requests finds, as long as the environment is the same: it is slow."""
+    return get_environ_proxies(origin)
+
+
+def _certificates() -> str | bool:
+    """Give the file of trusted authorities that the environment names, as curl does."""
+    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    return named or True
 
 
 def _no_answer(error: requests.RequestException, who: str) -> BackendError:
@@ -141,20 +182,21 @@ def _read(reply: requests.Response, who: str, secret: str) -> dict[str, Any]:
             reply.status_code,
         )
     try:
-        content = reply.json()
+        content = json.loads(reply.content)
     except ValueError:
         content = None
     if reply.ok and isinstance(content, dict):
         return content
-    said = _message(content) or reply.text
-    if secret:
-        said = said.replace(secret, "[key]")
-    said = said[:300]
+    said = _without(secret, _message(content) or reply.text)[:300]
     if reply.ok:
         raise BackendError(f"{who} did not answer in its format; it said: {said}")
     advice = ADVICE.get(min(reply.status_code, 500), "")
     message = f"{who} refused (HTTP {reply.status_code}): {said.rstrip('.')}. {advice}"
     raise HttpError(message.strip(), reply.status_code, said)
+
+
+def _without(secret: str, text: str) -> str:
+    return text.replace(secret, "[key]") if secret else text
 
 
 def _message(content: Any) -> str:
@@ -165,10 +207,9 @@ def _message(content: Any) -> str:
     return error if isinstance(error, str) else ""
 
 
-@functools.lru_cache(maxsize=64)
-def _session(max_retries: int, thread: int) -> requests.Session:
-    """Keep one session a thread, for they are not made to be shared."""
-    session = requests.Session()
+@lru_cache(maxsize=16)
+def _adapter(pid: int, max_retries: int) -> HTTPAdapter:
+    """Keep connections for all threads of a process; a fork must not share them."""
     retry = Retry(
         total=max_retries,
         status_forcelist=PASSING,
@@ -179,6 +220,4 @@ def _session(max_retries: int, thread: int) -> requests.Session:
         raise_on_status=False,
         respect_retry_after_header=True,
     )
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=64))
-    return session
+    return HTTPAdapter(max_retries=retry, pool_maxsize=POOL_SIZE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import openai
 
 from sklearn_logprob._errors import (
@@ -9,9 +12,10 @@ from sklearn_logprob._errors import (
     LogprobError,
     LogprobsUnavailableError,
     PromptTooLongError,
+    RefusedError,
 )
 
-__all__ = ["WHO_RETURNS_LOGPROBS", "excerpt", "explain"]
+__all__ = ["WHO_RETURNS_LOGPROBS", "excerpt", "explain", "instead", "refusal"]
 
 WHO_RETURNS_LOGPROBS = (
     "Log-probabilities come from OpenAI's gpt-4.1* and gpt-5.1 to 5.4 (with "
@@ -19,7 +23,11 @@ WHO_RETURNS_LOGPROBS = (
     "Ollama >= 0.12.11; not from Anthropic, Groq, the o-series or Gemini 3."
 )
 
+REFUSES_ROW = ("content_filter", "content_policy_violation", "invalid_prompt")
+
 _ADVICE = {
+    300: "Redirects are not followed, for they would get the key: give base_url= the "
+    "address itself.",
     401: "Check the key in the environment variable {env!r}.",
     403: "Check what the key in the environment variable {env!r} is allowed to use.",
     404: "Check model= and base_url= (which usually ends in /v1).",
@@ -66,7 +74,7 @@ def explain(
     BackendError("The client failed to ask 'm' at u: OpenAIError.")
     """
     who = f"{model!r} at {url}"
-    if isinstance(error, openai.APITimeoutError):
+    if isinstance(error, openai.APITimeoutError) and _took_too_long(error):
         return BackendError(
             f"No answer in time from {who}: is the server running? If it is only slow, "
             "raise timeout= or lower max_concurrency=."
@@ -77,7 +85,9 @@ def explain(
             "network."
         )
     if isinstance(error, openai.APIStatusError):
-        return _explain_refusal(error, index, who, key, api_key_env)
+        return _explain_status(
+            error, index=index, model=model, url=url, key=key, api_key_env=api_key_env
+        )
     return BackendError(f"The client failed to ask {who}: {type(error).__name__}.")
 
 
@@ -105,30 +115,97 @@ def excerpt(text: str, key: str) -> str:
     return text.replace(key, "[key]")[:300]
 
 
-def _explain_refusal(
-    error: openai.APIStatusError, index: int, who: str, key: str, api_key_env: str
+def instead(model: str) -> str:
+    """Say what to use in place of a model that returns no log-probabilities.
+
+    Parameters
+    ----------
+    model : str
+        Its name.
+
+    Returns
+    -------
+    advice : str
+        Another model, the decisions endpoint, or sampling.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends._openai_errors import instead
+    >>> "backend='sampling:openai:o4-mini'" in instead("o4-mini")
+    True
+    """
+    return (
+        f"{WHO_RETURNS_LOGPROBS} Or use backend='openai-decisions:gpt-6-luna', which "
+        f"returns class probabilities, or backend='sampling:openai:{model}', which "
+        "counts answers."
+    )
+
+
+def refusal(text: str) -> str | None:
+    """Find out whether an answer is a refusal.
+
+    Parameters
+    ----------
+    text : str
+        The body of the answer, in OpenAI's format.
+
+    Returns
+    -------
+    why : str or None
+        What the model said instead, or that a filter did it; None: it is none.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends._openai_errors import refusal
+    >>> refusal('{"choices": [{"message": {"refusal": "No."}}]}')
+    'No.'
+    """
+    choice = json.loads(text)["choices"][0]
+    if choice.get("finish_reason") == "content_filter":
+        return "a content filter cut the answer"
+    return choice["message"].get("refusal") or None
+
+
+def _took_too_long(error: BaseException | None) -> bool:
+    """Tell a slow server from a lost connection, which aiohttp's transport mixes up."""
+    while error is not None:
+        if isinstance(error, TimeoutError | asyncio.TimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _explain_status(
+    error: openai.APIStatusError,
+    *,
+    index: int,
+    model: str,
+    url: str,
+    key: str,
+    api_key_env: str,
 ) -> LogprobError:
     status = error.status_code
     told = error.body.get("message") if isinstance(error.body, dict) else None
     said = excerpt(str(told or error.body or error.message), key)
-    refusal = f"{who} refused (HTTP {status}): {said}"
-    if not refusal.endswith("."):
-        refusal += "."
+    refused = f"{model!r} at {url} refused (HTTP {status}): {said.rstrip('.')}."
+    if error.code in REFUSES_ROW:
+        return RefusedError(f"{{row}} cannot be answered: {refused}", index)
     if _is_too_long(error, said):
         return PromptTooLongError(
-            f"The prompt of {{row}} is too long. {refusal} Shorten the text, or use a "
+            f"The prompt of {{row}} is too long. {refused} Shorten the text, or use a "
             "model or server with a longer context.",
             index,
         )
     if status in (400, 403, 422) and "logprob" in said.lower():
         return LogprobsUnavailableError(
-            f"{refusal} If it allows fewer alternatives, lower max_top_logprobs=. "
-            f"{WHO_RETURNS_LOGPROBS}"
+            f"{refused} If it allows fewer alternatives, lower max_top_logprobs=. "
+            f"{instead(model)}"
         )
     if error.code == "insufficient_quota":
-        return BackendError(f"{refusal} Check the plan and billing of the account.")
-    advice = _ADVICE.get(min(status, 500), "").format(env=api_key_env)
-    return BackendError(f"{refusal} {advice}".strip())
+        return BackendError(f"{refused} Check the plan and billing of the account.")
+    family = status if status // 100 == 4 else status // 100 * 100
+    advice = _ADVICE.get(family, "").format(env=api_key_env)
+    return BackendError(f"{refused} {advice}".strip())
 
 
 def _is_too_long(error: openai.APIStatusError, said: str) -> bool:

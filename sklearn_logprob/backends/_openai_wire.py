@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from sklearn_logprob._types import Request, TokenLogprobs, TokenUsage
+from sklearn_logprob.backends._params import temperature_of
 
 __all__ = [
     "WHOLE_CHARACTERS",
@@ -34,6 +35,12 @@ _OPENAI_HOSTS = (
     ".cognitiveservices.azure.com",
     ".services.ai.azure.com",
 )
+
+# Models that reason count what they think. A limit that is as short as a label leaves
+# no room for it, and OpenAI refuses limits below this one on some routes.
+_LEAST_LIMIT = 16
+
+_TAKES_TEMPERATURE = re.compile(r"(?:^|[/:])(?:chat)?gpt-[34]")
 
 # They may be told not to reason. Names that always reason, or that are not offered
 # log-probabilities at all, are left alone: the server's refusal says why.
@@ -91,7 +98,7 @@ def resolve_effort(effort: str | None, model: str) -> str | None:
 
 
 def chat_body(
-    request: Request, *, url: str, model: str, effort: str | None, top_logprobs: int
+    request: Request, *, openai: bool, model: str, effort: str | None, top_logprobs: int
 ) -> dict[str, Any]:
     """Write a request as JSON fields.
 
@@ -99,8 +106,10 @@ def chat_body(
     ----------
     request : Request
         What to ask.
-    url, model : str
-        Where, and whom.
+    openai : bool
+        Whether one of OpenAI's own endpoints is asked.
+    model : str
+        Whom.
     effort : str or None
         The ``reasoning_effort`` to send, if any.
     top_logprobs : int
@@ -116,29 +125,35 @@ def chat_body(
     >>> from sklearn_logprob import Request
     >>> from sklearn_logprob.backends._openai_wire import chat_body
     >>> request = Request((("prompt", "Hi"),))
-    >>> where = dict(url="http://localhost", model="m", effort=None, top_logprobs=5)
-    >>> body = chat_body(request, **where)
+    >>> who = dict(openai=False, model="m", effort=None, top_logprobs=5)
+    >>> body = chat_body(request, **who)
     >>> body["messages"], body["top_logprobs"]
     ([{'role': 'user', 'content': 'Hi'}], 5)
     """
-    # OpenAI's newer models refuse max_tokens. Elsewhere it is the name that all know:
-    # Ollama ignores the newer one and writes on, Mistral refuses it.
-    limit = "max_completion_tokens" if is_openai(url) else "max_tokens"
-    return {
+    body: dict[str, Any] = {
         "model": model,
         "messages": [
             {"role": "user" if role == "prompt" else role, "content": content}
             for role, content in request.messages
         ],
-        "logprobs": True,
-        "top_logprobs": min(request.top_logprobs, top_logprobs),
-        limit: request.max_tokens,
-        # Some engines divide the log-probabilities by the temperature: 1 is right for
-        # all. A longer answer should be the likeliest, not a drawn one, and engines
-        # that scale do not when they are greedy.
-        "temperature": 1 if request.max_tokens == 1 else 0,
-        **({} if effort is None else {"reasoning_effort": effort}),
     }
+    if request.top_logprobs:
+        body["logprobs"] = True
+        body["top_logprobs"] = min(request.top_logprobs, top_logprobs)
+    # OpenAI's newer models refuse max_tokens. Elsewhere it is the name that all know:
+    # Ollama ignores the newer one and writes on, Mistral refuses it.
+    if not openai:
+        body["max_tokens"] = request.max_tokens
+    elif request.top_logprobs or request.max_tokens >= _LEAST_LIMIT:
+        body["max_completion_tokens"] = request.max_tokens
+    # Models that always reason take no temperature. They return no log-probabilities
+    # either, so it matters for texts only, and 1 is the default of all.
+    takes = not openai or effort == "none" or _TAKES_TEMPERATURE.search(model)
+    if request.top_logprobs or (takes and not request.draw):
+        body["temperature"] = temperature_of(request)
+    if request.draw:
+        body["seed"] = request.draw
+    return body if effort is None else {**body, "reasoning_effort": effort}
 
 
 class Reply(NamedTuple):

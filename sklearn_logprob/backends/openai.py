@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from contextlib import closing
+from functools import partial
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import openai
 from sklearn.base import BaseEstimator
@@ -15,15 +15,19 @@ from sklearn_logprob._errors import (
     BackendError,
     LogprobError,
     LogprobsUnavailableError,
-    MissingKeyError,
+    RefusedError,
+    UnreadableAnswerError,
     UnsupportedRequestError,
 )
-from sklearn_logprob._types import Answer, Request
-from sklearn_logprob.backends._openai_errors import (
-    WHO_RETURNS_LOGPROBS,
-    excerpt,
-    explain,
+from sklearn_logprob._types import Answer, Outcome, Request
+from sklearn_logprob.backends._limits import Heed, Metered
+from sklearn_logprob.backends._openai_client import (
+    Connection,
+    connection,
+    read_key,
+    server_url,
 )
+from sklearn_logprob.backends._openai_errors import excerpt, explain, instead, refusal
 from sklearn_logprob.backends._openai_wire import (
     WHOLE_CHARACTERS,
     Reply,
@@ -34,13 +38,12 @@ from sklearn_logprob.backends._openai_wire import (
 )
 from sklearn_logprob.backends._overlap import overlap
 from sklearn_logprob.backends._params import check_common
+from sklearn_logprob.backends._presets import wants_key
 
 __all__ = ["OpenAIBackend"]
 
-_NO_KEY = "no-key-needed"  # the client wants one, compatible servers often do not
 
-
-class OpenAIBackend(BaseEstimator):
+class OpenAIBackend(Metered, BaseEstimator):
     """A model behind OpenAI's chat endpoint, or behind a server that imitates it.
 
     Parameters
@@ -59,17 +62,32 @@ class OpenAIBackend(BaseEstimator):
         None sends nothing; any other text is sent as it is.
     max_top_logprobs : int, default=20
         The most alternatives that the server returns at a position: 20 at OpenAI,
-        8 at xAI, 5 at Fireworks; llama-server has no limit.
+        8 at xAI, 5 at Fireworks; llama-server has no limit. 0 says that it returns no
+        log-probabilities, only text.
     extra_body : dict, default=None
         Further fields of the request. For vLLM and SGLang to continue a trailing
         assistant message: ``{"continue_final_message": True,
         "add_generation_prompt": False}``.
+    api_version : str, default=None
+        For Azure's dated routes, such as ``"2024-10-21"``; `base_url` is then the
+        resource, ``"https://NAME.openai.azure.com"``, and `model` the deployment. Azure's
+        route that ends in ``/openai/v1`` needs none.
     max_concurrency : int, default=8
         The most requests at the same time.
     max_retries : int, default=5
         How often the client asks again after a rate limit or a server error.
     timeout : float, default=60.0
         Seconds to wait for one answer.
+    requests_per_minute, tokens_per_minute : float, default=None
+        How fast to ask at most. None: as fast as `max_concurrency` allows. A server
+        that says that nothing is left of its own limits is heeded anyway.
+    max_requests : int, default=None
+        How many requests to send to this model in this process, before an error.
+    max_cost : float, default=None
+        How many US dollars to spend on it. The error comes before the limit is crossed.
+    price : tuple of float, default=None
+        US dollars for one million tokens: (prompt, cached, generated). None: the list
+        price, where it is known.
 
     Attributes
     ----------
@@ -97,6 +115,7 @@ class OpenAIBackend(BaseEstimator):
         "reasoning_effort",
         "max_top_logprobs",
         "extra_body",
+        "api_version",
     )
     scores_choices: bool = False
 
@@ -109,9 +128,15 @@ class OpenAIBackend(BaseEstimator):
         reasoning_effort: str | None = "auto",
         max_top_logprobs: int = 20,
         extra_body: Mapping[str, Any] | None = None,
+        api_version: str | None = None,
         max_concurrency: int = 8,
         max_retries: int = 5,
         timeout: float = 60.0,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        max_requests: int | None = None,
+        max_cost: float | None = None,
+        price: Sequence[float] | None = None,
     ) -> None:
         self.model = model
         self.base_url = base_url
@@ -119,9 +144,15 @@ class OpenAIBackend(BaseEstimator):
         self.reasoning_effort = reasoning_effort
         self.max_top_logprobs = max_top_logprobs
         self.extra_body = extra_body
+        self.api_version = api_version
         self.max_concurrency = max_concurrency
         self.max_retries = max_retries
         self.timeout = timeout
+        self.requests_per_minute = requests_per_minute
+        self.tokens_per_minute = tokens_per_minute
+        self.max_requests = max_requests
+        self.max_cost = max_cost
+        self.price = price
 
     def answer_identity(self) -> dict[str, Any]:
         """Give what an answer depends on besides the request.
@@ -137,6 +168,7 @@ class OpenAIBackend(BaseEstimator):
             "reasoning_effort": resolve_effort(self.reasoning_effort, self.model),
             "max_top_logprobs": self.max_top_logprobs,
             "extra_body": dict(self.extra_body or {}),
+            "api_version": self.api_version,
         }
 
     def check(self, requests: Sequence[Request]) -> None:
@@ -155,22 +187,35 @@ class OpenAIBackend(BaseEstimator):
             OpenAI wants a key, and there is none.
         UnsupportedRequestError
             OpenAI does not continue an answer that the request begins.
+        LogprobsUnavailableError
+            The request wants log-probabilities, and the model is known to return none.
         """
         url = self._url()
         check_common(self)
-        if requests:
-            self._key(url)
-        if is_openai(url) and any(r.messages[-1][0] == "assistant" for r in requests):
+        self._check_limits()
+        if not requests:
+            return
+        known = self._connection().refused.get(self._whom())
+        if any(r.top_logprobs for r in requests):
+            if not self.max_top_logprobs:
+                raise LogprobsUnavailableError(
+                    f"{self.model!r} at {url} returns no log-probabilities, says "
+                    f"max_top_logprobs=0. {instead(self.model)}"
+                )
+            if known:
+                raise LogprobsUnavailableError(known)
+        if self._is_openai() and any(r.messages[-1][0] == "assistant" for r in requests):
             raise UnsupportedRequestError(
                 f"{url} does not continue an answer that the prompt begins (a trailing "
                 "assistant message). Put that text at the end of the user message."
             )
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         """Ask, many requests at a time.
 
-        After the first failure nothing new is sent; the answers under way are paid for,
-        so they are yielded before the failure is raised.
+        A model that has not returned log-probabilities yet is asked one request before
+        the others. After the first failure nothing new is sent; the answers under way
+        are paid for, so they are yielded before the failure is raised.
 
         Parameters
         ----------
@@ -179,102 +224,122 @@ class OpenAIBackend(BaseEstimator):
 
         Returns
         -------
-        answers : iterator of (int, Answer)
-            Each with its position in `requests`, as they arrive.
+        outcomes : iterator of (int, Answer or RowError)
+            Each with its position in `requests`, as they arrive. A refusal, a content
+            filter and a prompt that is too long are outcomes.
 
         Raises
         ------
         LogprobError
-            The first failure: `BackendError` and its kinds, or `PromptTooLongError`.
+            The first failure that is not a request's own.
         """
         self.check(requests)
-        if not requests:
-            return iter(())
+        return self._answer(requests) if requests else iter(())
+
+    def _answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
+        asked, whom = self._connection(), self._whom()
+        unproven = whom not in asked.proven and any(r.top_logprobs for r in requests)
+        gate = self._gate()
+        outcomes = overlap(
+            partial(self._ask, asked, gate.heed),
+            requests,
+            self.max_concurrency,
+            gate=gate,
+            first_alone=unproven,
+        )
+        with closing(outcomes):
+            try:
+                for index, outcome in outcomes:
+                    if isinstance(outcome, Answer) and outcome.positions:
+                        asked.proven.add(whom)
+                    yield index, outcome
+            except LogprobsUnavailableError as error:
+                if self._is_openai() and whom not in asked.proven:
+                    asked.refused[whom] = str(error)
+                raise
+
+    def _connection(self) -> Connection:
         url = self._url()
-        client = _client(url, self._key(url), self.timeout, self.max_retries)
-        return overlap(partial(self._ask, client), requests, self.max_concurrency)
+        required = self._is_openai() or wants_key(url)
+        key = read_key(self.api_key_env, url, required=required)
+        return connection(url, key, self.timeout, self.max_retries, self.api_version)
+
+    def _whom(self) -> str:
+        return json.dumps(self.answer_identity(), sort_keys=True, default=str)
+
+    def _is_openai(self) -> bool:
+        return self.api_version is not None or is_openai(self._url())
 
     def _url(self) -> str:
-        url = (
-            self.base_url
-            or os.environ.get("OPENAI_BASE_URL")
-            or "https://api.openai.com/v1"
-        )
-        parts = urlsplit(url)
-        web = parts.scheme in ("http", "https") and parts.hostname
-        if not web or "@" in parts.netloc:
-            got = "a URL with a user or password" if "@" in url else repr(url)
-            raise ValueError(
-                "The 'base_url' parameter of OpenAIBackend must be an http(s) URL "
-                f"without user and password. Got {got} instead. Keys belong into the "
-                "environment variable that api_key_env= names."
-            )
-        return url
+        return server_url(self.base_url, owner=type(self).__name__)
 
-    def _key(self, url: str) -> str:
-        key = os.environ.get(self.api_key_env, "").strip()
-        if not key and not is_openai(url):
-            return _NO_KEY
-        if not (key and key.isascii() and key.isprintable()):
-            raise MissingKeyError(
-                f"The environment variable {self.api_key_env!r} holds no key for {url}."
-                " Set it, or name another one with api_key_env=. Without any key, use "
-                "backend='llama-cpp' (a small embedded model) or backend='fake'."
-            )
-        return key
-
-    def _ask(self, client: openai.OpenAI, index: int, request: Request) -> Answer:
-        url = str(client.base_url)
+    def _body(self, request: Request) -> dict[str, Any]:
         body = chat_body(
             request,
-            url=url,
+            openai=self._is_openai(),
             model=self.model,
             effort=resolve_effort(self.reasoning_effort, self.model),
             top_logprobs=self.max_top_logprobs,
         )
-        body.update(self.extra_body or {})
-        reply = self._post(client, index, body)
-        if reply.withholds_token(request) and not is_openai(url):
-            reply = self._post(client, index, body | WHOLE_CHARACTERS)
+        return body | dict(self.extra_body or {})
+
+    async def _ask(
+        self, asked: Connection, heed: Heed, index: int, request: Request
+    ) -> Answer:
+        body = self._body(request)
+        reply, text = await self._post(asked, heed, index, body)
+        who = f"{self.model!r} at {asked.url}"
+        if reply.finish_reason == "content_filter" or not reply.text:
+            why = refusal(text)
+            if why:
+                raise RefusedError(f"{who} refuses to answer {{row}}: {why}.", index)
+        hidden = request.top_logprobs and reply.withholds_token(request)
+        if hidden and not self._is_openai():
+            again = body | WHOLE_CHARACTERS
+            reply, text = await self._post(asked, heed, index, again)
+        if not request.top_logprobs:
+            if not reply.text:
+                raise UnreadableAnswerError(
+                    f"{who} answered {{row}} with no text (finish_reason: "
+                    f"{reply.finish_reason}). A model that reasons first needs a higher "
+                    "limit, such as extra_body={'max_completion_tokens': 4000}.",
+                    index,
+                )
+            return Answer(usage=reply.usage, draws=((reply.text, 1),))
         if not reply.positions or (request.top_logprobs > 1 and reply.placeholders):
             what = "only placeholders for" if reply.positions else "no"
             raise LogprobsUnavailableError(
-                f"{self.model!r} at {url} answered with {what} log-probabilities "
-                f"(finish_reason: {reply.finish_reason}). {WHO_RETURNS_LOGPROBS}"
+                f"{who} answered with {what} log-probabilities "
+                f"(finish_reason: {reply.finish_reason}). {instead(self.model)}"
             )
         return Answer(reply.positions, usage=reply.usage)
 
-    def _post(self, client: openai.OpenAI, index: int, body: dict[str, Any]) -> Reply:
-        url, key = str(client.base_url), client.api_key
+    async def _post(
+        self, asked: Connection, heed: Heed, index: int, body: dict[str, Any]
+    ) -> tuple[Reply, str]:
         failure: LogprobError
         try:
-            raw = client.chat.completions.with_raw_response.create(
-                model=self.model, messages=body["messages"], extra_body=body
-            )
+            received = await asked.post(body)
         except openai.OpenAIError as error:
+            if isinstance(error, openai.APIStatusError):
+                heed(error.response.headers)
             failure = explain(
                 error,
                 index=index,
                 model=self.model,
-                url=url,
-                key=key,
+                url=asked.url,
+                key=asked.key,
                 api_key_env=self.api_key_env,
             )
         else:
-            reply = read_reply(raw.text)
+            heed(received.headers)
+            reply = read_reply(received.text)
             if reply is not None:
-                return reply
+                return reply, received.text
             failure = BackendError(
-                f"{url} did not answer in OpenAI's format: check base_url= (it usually "
-                f"ends in /v1). It said: {excerpt(raw.text, key)}"
+                f"{asked.url} did not answer in OpenAI's format: check base_url= (it "
+                f"usually ends in /v1). It said: {excerpt(received.text, asked.key)}"
             )
         # Not in the handler: the client's error holds the request, and with it the
         # key, and would be kept as the context of ours.
         raise failure
-
-
-@lru_cache(maxsize=16)
-def _client(url: str, key: str, timeout: float, max_retries: int) -> openai.OpenAI:
-    return openai.OpenAI(
-        base_url=url, api_key=key, timeout=timeout, max_retries=max_retries
-    )
