@@ -25,7 +25,6 @@ from sklearn_logprob._errors import (
 from sklearn_logprob._types import (
     Answer,
     Backend,
-    Outcome,
     Request,
     TokenLogprobs,
     TokenUsage,
@@ -92,7 +91,6 @@ __all__ = [
     "OllamaBackend",
     "OpenAIBackend",
     "OpenAIDecisionsBackend",
-    "Outcome",
     "PromptError",
     "PromptTemplate",
     "PromptTooLongError",

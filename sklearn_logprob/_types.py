@@ -14,7 +14,6 @@ from sklearn_logprob._errors import RowError
 __all__ = [
     "Answer",
     "Backend",
-    "Outcome",
     "Request",
     "TokenLogprobs",
     "TokenUsage",
