@@ -13,7 +13,7 @@ from typing import Any
 from numpydoc.docscrape import NumpyDocString
 
 import sklearn_logprob
-from sklearn_logprob import backends, datasets, plots
+from sklearn_logprob import backends, datasets, metrics, plots, priors
 
 PAGE = Path(__file__).with_name("api.md")
 GROUPS = {
@@ -22,7 +22,12 @@ GROUPS = {
     "Calibration": "AffineCalibration BatchCalibration SigmoidCalibration "
     "IsotonicCalibration NoCalibration make_calibrator calibrated_proba "
     "cross_val_proba",
-    "Thresholds": "BestMetric FixedThreshold ThresholdDisplay",
+    "Thresholds": "BestMetric FixedThreshold PrecisionAtLeast RecallAtLeast LeastCost "
+    "ThresholdDisplay",
+    "Reject option and prediction sets": "ChowRule RiskAtMost LeastAmbiguousSets",
+    "Reports": "Report make_report expected_calibration_error "
+    "debiased_calibration_error calibration_noise_floor skill mutual_information",
+    "Class frequencies": "match_prior change_prior em_prior AdaptedCalibration",
     "Backends": "LlamaCppBackend TransformersBackend LlamaServerBackend "
     "VLLMBackend SGLangBackend OpenAIBackend OllamaBackend "
     "GeminiBackend AnthropicBackend SamplingBackend VerbalisedBackend "
@@ -41,7 +46,7 @@ def page() -> str:
     for title, names in GROUPS.items():
         lines += ["", f"## {title}", ""]
         for name in names.split():
-            homes = (sklearn_logprob, plots, backends, datasets)
+            homes = (sklearn_logprob, plots, backends, datasets, metrics, priors)
             home = next(module for module in homes if name in module.__all__)
             lines += entry(f"{home.__name__}.{name}", getattr(home, name), "###")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"

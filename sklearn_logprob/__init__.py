@@ -5,19 +5,23 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 from typing import Any as _Any
 
+from sklearn_logprob._adapted import AdaptedCalibration
 from sklearn_logprob._errors import (
     BackendError,
     FailedRowsWarning,
+    FewLabelsWarning,
     LimitReachedError,
     LogprobError,
     LogprobsUnavailableError,
     LowLabelMassWarning,
     MissingKeyError,
+    OperatingPointError,
     PromptError,
     PromptTooLongError,
     RefusedError,
     RowError,
     SingleClassWarning,
+    UninformativeModelWarning,
     UnnamedLabelsWarning,
     UnreadableAnswerError,
     UnsupportedRequestError,
@@ -45,7 +49,12 @@ from sklearn_logprob.calibration import (
     make_calibrator,
 )
 from sklearn_logprob.classifier import LogprobClassifier
+from sklearn_logprob.costs import LeastCost
+from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
+from sklearn_logprob.prediction_sets import LeastAmbiguousSets
 from sklearn_logprob.prompts import PromptTemplate
+from sklearn_logprob.rejection import ChowRule, RiskAtMost
+from sklearn_logprob.report import Report, make_report
 from sklearn_logprob.thresholds import BestMetric, FixedThreshold
 from sklearn_logprob.verbalizers import Verbalizer
 
@@ -65,6 +74,7 @@ if TYPE_CHECKING:
     from sklearn_logprob.backends.vllm import VLLMBackend
 
 __all__ = [
+    "AdaptedCalibration",
     "AffineCalibration",
     "Answer",
     "AnthropicBackend",
@@ -73,12 +83,16 @@ __all__ = [
     "BatchCalibration",
     "BestMetric",
     "Cache",
+    "ChowRule",
     "FailedRowsWarning",
     "FakeBackend",
+    "FewLabelsWarning",
     "FixedThreshold",
     "GeminiBackend",
     "GeminiDecisionsBackend",
     "IsotonicCalibration",
+    "LeastAmbiguousSets",
+    "LeastCost",
     "LimitReachedError",
     "LlamaCppBackend",
     "LlamaServerBackend",
@@ -91,11 +105,16 @@ __all__ = [
     "OllamaBackend",
     "OpenAIBackend",
     "OpenAIDecisionsBackend",
+    "OperatingPointError",
+    "PrecisionAtLeast",
     "PromptError",
     "PromptTemplate",
     "PromptTooLongError",
+    "RecallAtLeast",
     "RefusedError",
+    "Report",
     "Request",
+    "RiskAtMost",
     "RowError",
     "SGLangBackend",
     "SamplingBackend",
@@ -105,6 +124,7 @@ __all__ = [
     "TokenLogprobs",
     "TokenUsage",
     "TransformersBackend",
+    "UninformativeModelWarning",
     "UnnamedLabelsWarning",
     "UnreadableAnswerError",
     "UnsupportedRequestError",
@@ -115,6 +135,7 @@ __all__ = [
     "calibrated_proba",
     "cross_val_proba",
     "make_calibrator",
+    "make_report",
 ]
 
 __version__ = _version("sklearn-logprob")

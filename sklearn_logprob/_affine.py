@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import Bounds, minimize
 from scipy.special import log_softmax, softmax
+from threadpoolctl import threadpool_limits
 
-from sklearn_logprob._calibrators import LabelFreeCalibrator
+from sklearn_logprob._calibrators import LabelFreeCalibrator, center_of
 from sklearn_logprob._types import Floats
 
 __all__ = ["AffineCalibration"]
@@ -36,6 +37,9 @@ class AffineCalibration(LabelFreeCalibrator):
         Whether to learn b; else it is 0.
     center : bool, default=True
         Whether to subtract the mean log score of each class over the rows of fit.
+    class_prior : array-like of shape (n_classes,) or "labels", default=None
+        How frequent the classes are, as for `BatchCalibration`: few labels then shrink
+        towards matching it in place of equal frequencies.
     scale_penalty, matrix_penalty, bias_penalty : float, default=3.0, 3.0, 2.0
         Strength of the prior, at least 0. ``np.inf`` fixes that part: a = 1, D = 0,
         b = 0. For 0, 1e-6 is used, so that separable classes have a finite optimum.
@@ -81,6 +85,7 @@ class AffineCalibration(LabelFreeCalibrator):
         *,
         bias: bool = True,
         center: bool = True,
+        class_prior: Any = None,
         scale_penalty: float = 3.0,
         matrix_penalty: float = 3.0,
         bias_penalty: float = 2.0,
@@ -88,6 +93,7 @@ class AffineCalibration(LabelFreeCalibrator):
         self.structure = structure
         self.bias = bias
         self.center = center
+        self.class_prior = class_prior
         self.scale_penalty = scale_penalty
         self.matrix_penalty = matrix_penalty
         self.bias_penalty = bias_penalty
@@ -95,22 +101,26 @@ class AffineCalibration(LabelFreeCalibrator):
     def _fit(self, s: Floats, y: Any) -> None:
         K = s.shape[1]
         penalty = self._penalties(K)
-        self.center_ = s.mean(axis=0) if self.center else np.zeros(K)
+        self.center_ = np.zeros(K)
+        if self.center:
+            self.center_ = center_of(s, y, self.class_prior)
         theta, self.n_iter_ = np.zeros(len(penalty)), 0
         fixed = np.isinf(penalty)
         if y is not None and np.ptp(y) > 0 and not fixed.all():
             reach = np.where(fixed, 0.0, np.inf)
             reach[0] = min(reach[0], MAX_LOG_SCALE)
             penalty = np.where(fixed, 0.0, np.maximum(penalty, RIDGE))
-            found = minimize(
-                _penalised_nll,
-                theta,
-                args=(s - self.center_, np.eye(K)[y], penalty),
-                jac=True,
-                method="L-BFGS-B",
-                bounds=Bounds(-reach, reach),
-                options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-7},
-            )
+            # Its matrix products are small: waking threads takes longer than they do.
+            with threadpool_limits(1, user_api="blas"):
+                found = minimize(
+                    _penalised_nll,
+                    theta,
+                    args=(s - self.center_, np.eye(K)[y], penalty),
+                    jac=True,
+                    method="L-BFGS-B",
+                    bounds=Bounds(-reach, reach),
+                    options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-7},
+                )
             theta, self.n_iter_ = found.x, int(found.nit)
         self.scale_, D, self.bias_ = _unpack(theta, K)
         self.temperature_ = 1 / self.scale_

@@ -13,18 +13,23 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_logprob._types import Floats
+from sklearn_logprob.priors import match_prior
 
 __all__ = [
     "BatchCalibration",
     "IsotonicCalibration",
     "NoCalibration",
     "SigmoidCalibration",
+    "center_of",
 ]
 
 Codes = NDArray[np.integer[Any]]
 Self = TypeVar("Self", bound="Calibrator")
 
 TINY = float(np.finfo(np.float64).tiny)  # keeps logarithms finite; changes no row sum
+
+
+SMOOTHING = 4  # rows of each class that class_prior="labels" adds to those in y
 
 
 class Calibrator(ClassifierMixin, BaseEstimator):
@@ -114,6 +119,21 @@ class LabelFreeCalibrator(Calibrator):
         return tags
 
 
+def center_of(s: Floats, y: Any, class_prior: Any) -> Floats:
+    """Find what to subtract so that no class is preferred beyond its frequency."""
+    if class_prior is None or (isinstance(class_prior, str) and y is None):
+        return np.asarray(s.mean(axis=0))
+    if isinstance(class_prior, str):
+        if class_prior != "labels":
+            raise ValueError(
+                "The 'class_prior' parameter of a calibrator must be None, 'labels' or "
+                f"a frequency for each class. Got {class_prior!r} instead."
+            )
+        counts = SMOOTHING + np.bincount(y, minlength=s.shape[1])
+        class_prior = counts / counts.sum()
+    return np.asarray(s.mean() - match_prior(s, class_prior))
+
+
 class NoCalibration(LabelFreeCalibrator):
     """The model's own probabilities, normalised over the labels.
 
@@ -134,17 +154,27 @@ class NoCalibration(LabelFreeCalibrator):
 class BatchCalibration(LabelFreeCalibrator):
     """Subtract the mean log score of each class; needs no labels.
 
-    It assumes classes that are about equally frequent.
+    It assumes classes that are about equally frequent, unless it is told how frequent
+    they are.
+
+    Parameters
+    ----------
+    class_prior : array-like of shape (n_classes,) or "labels", default=None
+        How frequent the classes are, in the order of the columns. Then what makes the
+        mean probabilities equal to it over the rows of fit is subtracted. "labels":
+        as in y, with four more of each class: few labels are near equal frequencies.
 
     Attributes
     ----------
     center_ : ndarray of shape (n_classes,)
-        Mean normalised log score of each class over the rows of fit.
+        What is subtracted: the mean normalised log score of each class over the rows
+        of fit, or what matches the frequencies.
 
     References
     ----------
     Zhou et al., "Batch Calibration: Rethinking Calibration for In-Context Learning and
-    Prompt Engineering", ICLR 2024, arXiv:2309.17249.
+    Prompt Engineering", ICLR 2024, arXiv:2309.17249. For `class_prior`, see
+    `match_prior`.
 
     Examples
     --------
@@ -155,8 +185,11 @@ class BatchCalibration(LabelFreeCalibrator):
     array([0, 0, 1])
     """
 
+    def __init__(self, class_prior: Any = None) -> None:
+        self.class_prior = class_prior
+
     def _fit(self, s: Floats, y: Any) -> None:
-        self.center_ = s.mean(axis=0)
+        self.center_ = center_of(s, y, self.class_prior)
 
     def _proba(self, s: Floats) -> Floats:
         return softmax(s - self.center_, axis=1)  # type: ignore[no-any-return]

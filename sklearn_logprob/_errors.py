@@ -6,6 +6,7 @@ model is one of these::
     LogprobError
      ├─ PromptError (ValueError)         a template that does not fit the data
      │   └─ PromptTooLongError (RowError)     longer than the model's context
+     ├─ OperatingPointError (ValueError) no threshold keeps what was asked for
      ├─ BackendError                     the model could not answer
      │   ├─ MissingKeyError              no key in the environment
      │   ├─ UnsupportedRequestError      this backend cannot do that
@@ -17,7 +18,9 @@ model is one of these::
 
     UserWarning
      ├─ FailedRowsWarning                rows without an answer, with on_error="nan"
+     ├─ FewLabelsWarning                 too few labels for what they are to decide
      ├─ LowLabelMassWarning              the labels hold little of the probability
+     ├─ UninformativeModelWarning        no better than the class frequencies
      ├─ UnnamedLabelsWarning             label text would be bare numbers
      └─ SingleClassWarning               y holds one class only
 """
@@ -25,16 +28,19 @@ model is one of these::
 __all__ = [
     "BackendError",
     "FailedRowsWarning",
+    "FewLabelsWarning",
     "LimitReachedError",
     "LogprobError",
     "LogprobsUnavailableError",
     "LowLabelMassWarning",
     "MissingKeyError",
+    "OperatingPointError",
     "PromptError",
     "PromptTooLongError",
     "RefusedError",
     "RowError",
     "SingleClassWarning",
+    "UninformativeModelWarning",
     "UnnamedLabelsWarning",
     "UnreadableAnswerError",
     "UnsupportedRequestError",
@@ -97,6 +103,10 @@ class PromptTooLongError(RowError, PromptError):
     """
 
 
+class OperatingPointError(LogprobError, ValueError):
+    """No threshold keeps the precision or recall that was asked for."""
+
+
 class BackendError(LogprobError):
     """The model could not be reached or did not answer."""
 
@@ -145,8 +155,16 @@ class FailedRowsWarning(UserWarning):
     """Some rows got no answer, and `on_error` lets them be NaN."""
 
 
+class FewLabelsWarning(UserWarning):
+    """There are too few labels for what they are to decide."""
+
+
 class LowLabelMassWarning(UserWarning):
     """The labels hold little of the model's probability: the prompt is wrong."""
+
+
+class UninformativeModelWarning(UserWarning):
+    """The model knows no more about these labels than how frequent they are."""
 
 
 class UnnamedLabelsWarning(UserWarning):

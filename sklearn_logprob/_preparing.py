@@ -92,7 +92,7 @@ def prepare(
     return rows, labels, scorer
 
 
-def check_label_free(estimator: Any, selector: Any) -> None:
+def check_label_free(estimator: Any, selector: Any, rejector: Any = None) -> None:
     """Refuse what could not be learnt without labels.
 
     Parameters
@@ -101,11 +101,13 @@ def check_label_free(estimator: Any, selector: Any) -> None:
         Its parameters are read.
     selector : selector or None
         What `threshold` stands for.
+    rejector : rejector or None
+        What `reject` stands for.
 
     Raises
     ------
     ValueError
-        If calibrator or threshold need labels.
+        If calibrator, threshold or rejector need labels.
 
     Examples
     --------
@@ -122,4 +124,9 @@ def check_label_free(estimator: Any, selector: Any) -> None:
         raise ValueError(
             f"threshold={estimator.threshold!r} is chosen on labels, and fit got no y: "
             "give a number instead, or labels."
+        )
+    if rejector is not None and needs_labels(rejector):
+        raise ValueError(
+            f"reject={estimator.reject!r} learns from labels, and fit got no y: use "
+            "ChowRule, or give labels."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_logprob._adapted import adapt
+from sklearn_logprob._deciding import Decisions
 from sklearn_logprob._errors import BackendError, LowLabelMassWarning
 from sklearn_logprob._inputs import Rows, read_rows
 from sklearn_logprob._labels import Labels, positive_last
@@ -20,14 +23,12 @@ from sklearn_logprob._planning import PlannedRequests, plan
 from sklearn_logprob._preparing import check_label_free, prepare
 from sklearn_logprob._shots import take_shots
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
-from sklearn_logprob.calibration import (
-    calibrated_proba,
-    cross_val_proba,
-    make_calibrator,
-)
+from sklearn_logprob.calibration import calibrated_proba, make_calibrator
+from sklearn_logprob.rejection import make_rejector
+from sklearn_logprob.report import make_report
 from sklearn_logprob.scorer import LabelScorer
 from sklearn_logprob.scoring import LabelScores, label_mass
-from sklearn_logprob.thresholds import decide, make_selector, needs_labels
+from sklearn_logprob.thresholds import make_selector
 
 __all__ = ["LogprobClassifier"]
 
@@ -74,6 +75,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         `pos_label` above which it is predicted; one number a class, by which
         probabilities are divided before the largest wins; a metric name or a selector,
         chosen on out-of-fold probabilities. It acts in `predict` only.
+    reject : rejector or None, default=None
+        What `accept` goes by: ``ChowRule(cost)`` or ``RiskAtMost(risk, delta=...)``.
     pos_label : label or None, default=None
         The class that a binary threshold is about. None: the last of `classes_`.
     cv : int or splitter, default=5
@@ -103,9 +106,14 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         The backend in use; it holds neither weights nor keys.
     calibrator_ : classifier
         The fitted calibrator.
-    threshold_ : float or ndarray of shape (n_classes,)
+    threshold_ : float, ndarray of shape (n_classes,) or None
         Probability of `pos_label` above which it is predicted (two classes), or what
-        each class's probability is divided by.
+        each class's probability is divided by. None where `selector_` decides otherwise.
+    selector_, rejector_ : estimator or None
+        What `threshold` and `reject` stand for, fitted.
+    report_ : Report
+        Out-of-fold scores of what was learnt, with intervals; where y was given.
+        ``print`` computes and shows it.
     class_prior_ : ndarray of shape (n_classes,)
         Share of each class in y; equal shares without y.
     label_mass_ : float
@@ -159,6 +167,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         content_free: Sequence[str] = (),
         calibrator: Any = "auto",
         threshold: Any = None,
+        reject: Any = None,
         pos_label: Any = None,
         cv: Any = 5,
         on_error: str = "raise",
@@ -174,6 +183,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self.content_free = content_free
         self.calibrator = calibrator
         self.threshold = threshold
+        self.reject = reject
         self.pos_label = pos_label
         self.cv = cv
         self.on_error = on_error
@@ -208,13 +218,17 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         n_classes = len(labels.classes)
         calibrator = make_calibrator(self.calibrator)
         selector = make_selector(self.threshold, max(2, n_classes))
+        rejector = make_rejector(self.reject)
         if labels.codes is None:
-            check_label_free(self, selector)
-        self._order = positive_last(labels, self.pos_label)
+            check_label_free(self, selector, rejector)
+        order = positive_last(labels, self.pos_label)
+        if n_classes > 1 and hasattr(selector, "for_classes"):
+            selector = selector.for_classes(labels.names, order)
         rows, codes, scorer = self._set_shots_apart(rows, labels, scorer)
         # A template that does not fit the data fails here, before anything is asked.
         requests = [] if rows is None or n_classes == 1 else scorer.requests(rows)
-        self.__dict__.pop("threshold_", None)  # not fitted until everything is learnt
+        for name in ("report_", "rejector_"):  # not fitted until everything is learnt
+            self.__dict__.pop(name, None)
         self.classes_, self.verbalizer_ = labels.classes, scorer.forms
         self.backend_, self.prompt_ = scorer.backend, scorer.template
         self._scorer, self.usage_ = scorer, Usage()
@@ -233,9 +247,17 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         if not outcomes:  # nothing to learn from: probabilities stay the model's own
             calibrator, S = make_calibrator(None), np.zeros((1, n_classes))
         self.calibrator_ = calibrator.fit(S, codes)
-        self.threshold_ = 0.5 if n_classes == 2 else np.full(n_classes, 1 / n_classes)
-        if selector is not None and n_classes > 1:
-            self.threshold_ = self._choose_threshold(selector, S, codes)
+        self._learnt_prior = calibrated_proba(self.calibrator_, S).mean(axis=0)
+        self._decisions = Decisions(order, selector, rejector)
+        folds = {"cv": self.cv, "random_state": self.random_state}
+        unfitted = make_calibrator(self.calibrator)
+        self._decisions.learn(S, codes, unfitted, **folds)
+        self.threshold_, self.selector_ = self._decisions.threshold, selector
+        self.rejector_ = rejector
+        if codes is not None and n_classes > 1:
+            self.report_ = make_report(
+                S, codes, self.calibrator, selector, order=order, **folds
+            )
         return self
 
     def predict_proba(self, X: Any) -> Floats:
@@ -304,12 +326,76 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,)
             Members of `classes_`.
         """
+        decided = self._decide(self.predict_proba(X))
+        return np.asarray(self.classes_[decided])
+
+    def accept(self, X: Any) -> NDArray[np.bool_]:
+        """Tell which predictions are sure enough, by `reject`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`.
+
+        Returns
+        -------
+        accepted : ndarray of bool of shape (n_samples,)
+            Whether to rely on `predict` for the row; False where it got no answer.
+        """
         P = self.predict_proba(X)
-        P[np.isnan(P).any(axis=1)] = self.class_prior_
-        P = P[:, self._order]
-        # With the threshold at its default, ties go to the first class as in argmax.
-        threshold = None if self.threshold is None else self.threshold_
-        return np.asarray(self.classes_[self._order[decide(P, threshold)]])
+        return self._decisions.accept(P, self._decide(P))
+
+    def predict_set(self, X: Any, coverage: float = 0.9) -> NDArray[np.bool_]:
+        """Give all classes that a stated coverage does not rule out.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`.
+        coverage : float, default=0.9
+            Probability that the set holds the true class; about, as the sets are learnt
+            on out-of-fold probabilities (see `LeastAmbiguousSets`).
+
+        Returns
+        -------
+        sets : ndarray of bool of shape (n_samples, n_classes)
+            Whether each of `classes_` is in the set; all are in rows without an answer.
+        """
+        return self._decisions.sets(self.predict_proba(X), coverage)
+
+    def adapt_prior(
+        self, X: Any = None, *, class_prior: ArrayLike | None = None
+    ) -> LogprobClassifier:
+        """Adapt to other class frequencies than those of `fit`.
+
+        It holds where the texts of each class are what they were, and only the
+        frequencies of the classes have changed. Thresholds stay as they are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
+            Unlabelled texts with the new frequencies, which are estimated from their
+            probabilities by expectation-maximisation.
+        class_prior : array-like of shape (n_classes,), default=None
+            The new frequencies in the order of `classes_`, where they are known.
+
+        Returns
+        -------
+        adapted : LogprobClassifier
+            A fitted copy with the new `class_prior_`; this classifier stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If not exactly one of X and class_prior is given.
+        """
+        check_is_fitted(self)
+        P = None if X is None else self.predict_proba(X)
+        adapted = copy(self)
+        calibrator = adapt(self.calibrator_, self._learnt_prior, P, class_prior)
+        adapted.calibrator_ = calibrator
+        adapted.class_prior_ = adapted._learnt_prior = calibrator.class_prior
+        return adapted
 
     def label_scores(self, X: Any) -> Floats:
         """Give the label log scores before any calibration.
@@ -363,7 +449,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether `fit` came to its end."""
-        return hasattr(self, "threshold_")
+        return hasattr(self, "rejector_")
 
     def _set_shots_apart(
         self, rows: Rows | None, labels: Labels, scorer: LabelScorer
@@ -382,16 +468,10 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
             replace(scorer, template=template),
         )
 
-    def _choose_threshold(
-        self, selector: Any, S: Floats, codes: NDArray[np.intp] | None
-    ) -> Any:
-        """Choose on probabilities from calibrators that did not see the row."""
-        if codes is None or not needs_labels(selector):
-            return selector.fit(np.empty((0, S.shape[1])), None).threshold_
-        unfitted = make_calibrator(self.calibrator)
-        P = cross_val_proba(unfitted, S, codes, self.cv, self.random_state)
-        ordered = np.argsort(self._order)[codes]
-        return selector.fit(P[:, self._order], ordered).threshold_
+    def _decide(self, P: Floats) -> NDArray[np.intp]:
+        """Turn probabilities into positions in `classes_`; rows of NaN by the prior."""
+        answered = ~np.isnan(P).any(axis=1, keepdims=True)
+        return self._decisions.decide(np.where(answered, P, self.class_prior_))
 
     def _ask(self, requests: Sequence[Request]) -> list[Outcome]:
         return self._scorer.ask(requests, self.cache, self.usage_, self.verbose)

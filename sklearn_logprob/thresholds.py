@@ -263,7 +263,7 @@ def make_selector(threshold: Any, n_classes: int) -> Any:
             f"{_numbers_wanted(n_classes)}, a metric name ({_names()}) or a selector "
             f"such as BestMetric('f1_macro'). Got {threshold!r} instead."
         )
-    if isinstance(selector, (BestMetric, FixedThreshold)):
+    if hasattr(selector, "_check"):
         selector._check(n_classes)  # before any model is asked
     return selector
 

@@ -25,6 +25,7 @@ OLDEST = [
     "filelock==3.12.4",
     "platformdirs==4.0.0",
     "requests==2.31.0",
+    "threadpoolctl==3.1.0",
     "tqdm==4.66.6",
     "pandas==2.2.3",
     "polars==1.9.0",

@@ -31,7 +31,19 @@ DATA, PURE, EDGE, GATHER, ESTIMATOR, TOOLS, FRONT, COMMAND = range(8)
 LAYERS = {
     "_errors": DATA,
     "_types": DATA,
+    "_adapted": PURE,
     "_affine": PURE,
+    "_bins": PURE,
+    "_deciding": PURE,
+    "_judging": PURE,
+    "_resampling": PURE,
+    "costs": PURE,
+    "metrics": PURE,
+    "operating_points": PURE,
+    "prediction_sets": PURE,
+    "priors": PURE,
+    "rejection": PURE,
+    "report": PURE,
     "_calibrators": PURE,
     "_cuts": PURE,
     "_fields": PURE,
@@ -117,7 +129,10 @@ FAMILIES = (
     {"cli", "demo", "__main__"},
 )
 
-PURE_MAY_IMPORT = {"numpy", "scipy", "sklearn", "sklearn_logprob"}
+# pandas is for Report.to_frame alone, which imports it when it is called
+PURE_MAY_IMPORT = {
+    "numpy", "scipy", "sklearn", "threadpoolctl", "pandas", "sklearn_logprob",
+}  # fmt: skip
 TOUCHES_THE_WORLD = {
     "asyncio", "ctypes", "ftplib", "glob", "http", "io", "logging", "multiprocessing",
     "os", "pathlib", "pickle", "shutil", "signal", "socket", "sqlite3", "ssl",
@@ -127,7 +142,7 @@ TOUCHES_THE_WORLD = {
 SPEAK_TO_TORCH = {"backends._hf_engine", "backends._hf_load", "backends._hf_passes"}
 
 MOST_LINES = 350
-LONGER = {"classifier": 450}  # more than half of it documents parameters and methods
+LONGER = {"classifier": 520}  # more than half of it documents parameters and methods
 MOST_LINES_A_FUNCTION = 70  # its docstring apart
 
 # Errors of numpydoc.validate that a public docstring may have, and why.

@@ -585,3 +585,33 @@ def test_folds_follow_the_random_state():
     )
     np.testing.assert_array_equal(first, same)
     assert np.abs(first - other).max() > 0
+
+
+# --- Known class frequencies ----------------------------------------------------------
+
+
+@few
+@given(problem=problems, seed=st.integers(0, 1000))
+def test_known_frequencies_are_matched(problem, seed):
+    """By batch calibration exactly, and by the affine prior where labels are missing."""
+    S, y = problem
+    prior = np.random.default_rng(seed).dirichlet(np.full(S.shape[1], 3.0))
+    prior = 0.95 * prior + 0.05 / S.shape[1]
+    P = BatchCalibration(prior).fit(S).predict_proba(S)
+    np.testing.assert_allclose(P.mean(axis=0), prior, atol=1e-6)
+    Q = AffineCalibration(class_prior=prior).fit(S).predict_proba(S)
+    np.testing.assert_allclose(P, Q, atol=1e-9)
+    counts = np.bincount(y, minlength=S.shape[1]) + 4
+    R = BatchCalibration("labels").fit(S, y).predict_proba(S)
+    np.testing.assert_allclose(R.mean(axis=0), counts / counts.sum(), atol=1e-6)
+    plain = BatchCalibration().fit(S).predict_proba(S)
+    unlabelled = BatchCalibration("labels").fit(S).predict_proba(S)
+    np.testing.assert_allclose(unlabelled, plain)
+
+
+@pytest.mark.parametrize("calibrator", [BatchCalibration, AffineCalibration])
+@pytest.mark.parametrize("prior", ["uniform", [0.5, 0.4], [1.0], [1.0, 0.0]])
+def test_bad_class_priors_are_named(calibrator, prior):
+    """A ValueError names the parameter."""
+    with pytest.raises(ValueError, match="'class_prior'"):
+        calibrator(class_prior=prior).fit(np.zeros((4, 2)), [0, 1, 0, 1])

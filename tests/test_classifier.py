@@ -431,3 +431,65 @@ def test_template_objects_can_be_searched():
     """A PromptTemplate's parameters are reachable by name."""
     clf = biased().set_params(prompt=PromptTemplate("{text}"))
     assert clf.set_params(prompt__system="Be brief.").prompt.system == "Be brief."
+
+
+# ------------------------------------------------------- reports and class frequencies
+
+
+def test_fit_leaves_a_report_that_costs_no_request():
+    """Raw, calibrated and tuned, about the rows that were answered."""
+    X, y = reviews(120)
+    clf = biased(threshold="f1", pos_label="negative", random_state=0).fit(X, y)
+    assert "computed when printed" in repr(clf.report_)
+    scores = clf.report_.scores
+    assert clf.usage_.requests == len(set(X))
+    assert scores["calibrated"]["accuracy"].value > scores["raw"]["accuracy"].value + 0.1
+    raw = clone(clf).set_params(calibrator=None, threshold=None).fit(X, y)
+    f1 = f1_score(y, raw.predict(X), pos_label="negative")
+    assert scores["raw"]["f1"].value == pytest.approx(f1)
+    assert clf.report_.n_samples == 120
+    assert repr(clf.report_).startswith("<Report on 120 rows: tuned")
+    kept = pickle.loads(pickle.dumps(clf))
+    assert kept.report_.to_dict() == clf.report_.to_dict()
+    clf.set_params(classes=["negative", "positive"], threshold=None).fit(X)
+    assert not hasattr(clf, "report_")
+
+
+def test_showing_a_classifier_computes_no_report():
+    """scikit-learn's HTML form reads all fitted attributes; the report stays lazy."""
+    X, y = reviews(40)
+    clf = biased().fit(X, y)
+    clf._repr_html_()
+    assert "computed when printed" in repr(clf.report_)
+
+
+def test_adapting_to_other_frequencies():
+    """From unlabelled texts or a given prior; the first classifier is left alone."""
+    X, y = reviews(600)
+    clf = biased().fit(X, y)
+    new, labels = reviews(3000, seed=5)
+    keep = (labels == "negative") | (np.arange(3000) % 8 == 0)
+    texts, labels = np.array(new)[keep], labels[keep]
+    share = (labels == "positive").mean()
+    before = clf.predict_proba(texts)
+    adapted, told = (
+        clf.adapt_prior(texts),
+        clf.adapt_prior(class_prior=[1 - share, share]),
+    )
+    assert adapted.class_prior_[1] == pytest.approx(share, abs=0.08)
+    losses = [log_loss(labels, c.predict_proba(texts)) for c in (clf, adapted, told)]
+    assert losses[1] < losses[0] - 0.05
+    assert losses[2] == pytest.approx(losses[1], abs=0.03)
+    np.testing.assert_array_equal(clf.predict_proba(texts), before)
+    again = clf.adapt_prior(X)
+    np.testing.assert_allclose(again.predict_proba(X), clf.predict_proba(X), atol=1e-6)
+    back = told.adapt_prior(class_prior=clf.predict_proba(X).mean(axis=0))
+    np.testing.assert_allclose(back.predict_proba(X), clf.predict_proba(X), atol=1e-6)
+    assert pickle.loads(pickle.dumps(adapted)).predict(texts[:3]).tolist() == (
+        adapted.predict(texts[:3]).tolist()
+    )
+    for arguments in ({}, {"X": X, "class_prior": [0.5, 0.5]}):
+        with pytest.raises(ValueError, match="either texts or class_prior"):
+            clf.adapt_prior(**arguments)
+    with pytest.raises(ValueError, match="each of the 2 classes"):
+        clf.adapt_prior(class_prior=[0.5, 0.6])
