@@ -22,6 +22,7 @@ GROUPS = {
     "Calibration": "AffineCalibration BatchCalibration SigmoidCalibration "
     "IsotonicCalibration NoCalibration make_calibrator calibrated_proba "
     "cross_val_proba",
+    "Read-out": "TokenReadout cross_val_readout",
     "Thresholds": "BestMetric FixedThreshold PrecisionAtLeast RecallAtLeast LeastCost "
     "ThresholdDisplay",
     "Reject option and prediction sets": "ChowRule RiskAtMost LeastAmbiguousSets",

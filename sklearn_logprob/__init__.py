@@ -53,6 +53,7 @@ from sklearn_logprob.costs import LeastCost
 from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
 from sklearn_logprob.prediction_sets import LeastAmbiguousSets
 from sklearn_logprob.prompts import PromptTemplate
+from sklearn_logprob.readout import TokenReadout, cross_val_readout
 from sklearn_logprob.rejection import ChowRule, RiskAtMost
 from sklearn_logprob.report import Report, make_report
 from sklearn_logprob.thresholds import BestMetric, FixedThreshold
@@ -122,6 +123,7 @@ __all__ = [
     "SingleClassWarning",
     "SystemOneBackend",
     "TokenLogprobs",
+    "TokenReadout",
     "TokenUsage",
     "TransformersBackend",
     "UninformativeModelWarning",
@@ -134,6 +136,7 @@ __all__ = [
     "Verbalizer",
     "calibrated_proba",
     "cross_val_proba",
+    "cross_val_readout",
     "make_calibrator",
     "make_report",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_logprob._evidence import Evidence
 from sklearn_logprob._types import Floats
 from sklearn_logprob.calibration import cross_val_proba
 from sklearn_logprob.prediction_sets import LeastAmbiguousSets
@@ -57,7 +58,7 @@ class Decisions:
 
     def learn(
         self,
-        S: Floats,
+        S: Floats | Evidence,
         codes: Codes | None,
         calibrator: Any = None,
         cv: Any = 5,
@@ -67,7 +68,7 @@ class Decisions:
 
         Parameters
         ----------
-        S : ndarray of shape (n, n_classes)
+        S : ndarray of shape (n, n_classes), or Evidence
             Label log scores (natural log).
         codes : ndarray of int of shape (n,) or None
             Classes of the rows; None without labels.

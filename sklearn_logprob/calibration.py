@@ -27,6 +27,7 @@ from sklearn_logprob._calibrators import (
     NoCalibration,
     SigmoidCalibration,
 )
+from sklearn_logprob._evidence import Evidence, as_scores
 from sklearn_logprob._types import Floats
 
 __all__ = [
@@ -103,7 +104,7 @@ def make_calibrator(calibrator: Any) -> Any:
     )
 
 
-def calibrated_proba(calibrator: Any, S: ArrayLike) -> Floats:
+def calibrated_proba(calibrator: Any, S: ArrayLike | Evidence) -> Floats:
     """Give a fitted calibrator's probabilities, a column for each column of S.
 
     Parameters
@@ -128,19 +129,21 @@ def calibrated_proba(calibrator: Any, S: ArrayLike) -> Floats:
     >>> calibrated_proba(LogisticRegression().fit(S, [0, 1]), S).shape
     (2, 3)
     """
-    S = np.asarray(S, dtype=np.float64)
-    known = ~np.isnan(S).any(axis=1)
-    calibrated = np.full(S.shape, np.nan)
+    scores: Any = as_scores(S)
+    known = ~np.isnan(np.asarray(scores)).any(axis=1)
+    calibrated = np.full(scores.shape, np.nan)
     if known.any():
-        P = np.full((known.sum(), S.shape[1]), ABSENT)
-        P[:, calibrator.classes_] = np.maximum(calibrator.predict_proba(S[known]), TINY)
+        P = np.full((known.sum(), scores.shape[1]), ABSENT)
+        P[:, calibrator.classes_] = np.maximum(
+            calibrator.predict_proba(scores[known]), TINY
+        )
         calibrated[known] = P / P.sum(axis=1, keepdims=True)
     return calibrated
 
 
 def cross_val_proba(
     calibrator: Any,
-    S: ArrayLike,
+    S: ArrayLike | Evidence,
     y: ArrayLike,
     cv: Any = 5,
     random_state: int | np.random.RandomState | None = None,
@@ -180,21 +183,22 @@ def cross_val_proba(
     >>> cross_val_proba(make_calibrator("auto"), S, [0, 1, 0, 1], cv=2).shape
     (4, 2)
     """
-    S, y = np.asarray(S, dtype=np.float64), np.asarray(y)
+    scores: Any = as_scores(S)
+    y = np.asarray(y)
     if isinstance(cv, Integral):
         largest = np.unique(y, return_counts=True)[1].max()
         if len(y) < 4 or largest < 2:
-            return calibrated_proba(clone(calibrator).fit(S, y), S)
+            return calibrated_proba(clone(calibrator).fit(scores, y), scores)
         cv = StratifiedKFold(
             min(int(cv), largest), shuffle=True, random_state=random_state
         )
-    total, times = np.zeros(S.shape), np.zeros((len(S), 1))
+    total, times = np.zeros(scores.shape), np.zeros((len(scores), 1))
     with warnings.catch_warnings():
         # Folds short of a rare class are expected; the final fit warns of the rest.
         warnings.simplefilter("ignore", UserWarning)
-        for train, test in check_cv(cv, y, classifier=True).split(S, y):
-            fitted = clone(calibrator).fit(S[train], y[train])
-            total[test] += calibrated_proba(fitted, S[test])
+        for train, test in check_cv(cv, y, classifier=True).split(scores, y):
+            fitted = clone(calibrator).fit(scores[train], y[train])
+            total[test] += calibrated_proba(fitted, scores[test])
             times[test] += 1
     if not times.all():
         raise ValueError(

@@ -17,13 +17,16 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_logprob._adapted import adapt
 from sklearn_logprob._deciding import Decisions
 from sklearn_logprob._errors import BackendError, LowLabelMassWarning
+from sklearn_logprob._evidence import Evidence
 from sklearn_logprob._inputs import Rows, read_rows
 from sklearn_logprob._labels import Labels, positive_last
 from sklearn_logprob._planning import PlannedRequests, plan
 from sklearn_logprob._preparing import check_label_free, prepare
+from sklearn_logprob._reading_out import read_out
 from sklearn_logprob._shots import take_shots
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
 from sklearn_logprob.calibration import calibrated_proba, make_calibrator
+from sklearn_logprob.readout import make_readout
 from sklearn_logprob.rejection import make_rejector
 from sklearn_logprob.report import make_report
 from sklearn_logprob.scorer import LabelScorer
@@ -70,6 +73,10 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         affine map centred by batch calibration [2]_; also "temperature", "sigmoid",
         "vector", "matrix", "isotonic", None (no calibration) or any scikit-learn
         classifier, whose features are then the label log scores.
+    readout : {"labels", "tokens", "auto"} or TokenReadout, default="labels"
+        What the answers are read for. "labels": the label log scores. "tokens": every
+        returned token is a feature besides. "auto": so where that is better on held-out
+        rows by more than its standard error. It needs labels, and answers with tokens.
     threshold : number, sequence, str, selector or None, default=None
         Decisions: None is the most probable class; a number the probability of
         `pos_label` above which it is predicted; one number a class, by which
@@ -166,6 +173,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         label_scoring: str = "auto",
         content_free: Sequence[str] = (),
         calibrator: Any = "auto",
+        readout: Any = "labels",
         threshold: Any = None,
         reject: Any = None,
         pos_label: Any = None,
@@ -182,6 +190,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self.label_scoring = label_scoring
         self.content_free = content_free
         self.calibrator = calibrator
+        self.readout = readout
         self.threshold = threshold
         self.reject = reject
         self.pos_label = pos_label
@@ -217,6 +226,12 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         rows, labels, scorer = prepare(self, X, y)
         n_classes = len(labels.classes)
         calibrator = make_calibrator(self.calibrator)
+        readout = make_readout(
+            self.readout,
+            calibrator=self.calibrator,
+            cv=self.cv,
+            random_state=self.random_state,
+        )
         selector = make_selector(self.threshold, max(2, n_classes))
         rejector = make_rejector(self.reject)
         if labels.codes is None:
@@ -237,26 +252,30 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self.content_free_scores_ = self._ask_content_free(columns)
         outcomes = self._ask(requests)
         read = scorer.read(outcomes)
-        answered = ~np.isnan(read.scores).any(axis=1)
+        answered = np.asarray(~np.isnan(read.scores).any(axis=1))
         if outcomes and not answered.any():
             raise BackendError("No row of X got an answer: see the warning above.")
         self._describe(outcomes, read)
         codes = codes[answered] if outcomes and codes is not None else None
         self.class_prior_ = labels.shares
         S = self._debias(read.scores[answered])
+        self._features, evidence, found = read_out(
+            readout, S, codes, outcomes, answered=answered, per_row=scorer.per_row
+        )
+        calibrator = calibrator if found is None else found
+        unfitted = clone(calibrator)
         if not outcomes:  # nothing to learn from: probabilities stay the model's own
-            calibrator, S = make_calibrator(None), np.zeros((1, n_classes))
-        self.calibrator_ = calibrator.fit(S, codes)
-        self._learnt_prior = calibrated_proba(self.calibrator_, S).mean(axis=0)
+            calibrator, evidence = make_calibrator(None), np.zeros((1, n_classes))
+        self.calibrator_ = calibrator.fit(evidence, codes)
+        self._learnt_prior = calibrated_proba(self.calibrator_, evidence).mean(axis=0)
         self._decisions = Decisions(order, selector, rejector)
         folds = {"cv": self.cv, "random_state": self.random_state}
-        unfitted = make_calibrator(self.calibrator)
-        self._decisions.learn(S, codes, unfitted, **folds)
+        self._decisions.learn(evidence, codes, unfitted, **folds)
         self.threshold_, self.selector_ = self._decisions.threshold, selector
         self.rejector_ = rejector
         if codes is not None and n_classes > 1:
             self.report_ = make_report(
-                S, codes, self.calibrator, selector, order=order, **folds
+                evidence, codes, unfitted, selector, order=order, **folds
             )
         return self
 
@@ -277,8 +296,11 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         if len(self.classes_) == 1:
             return np.ones((len(read_rows(X, self, reset=False)), 1))
-        scores = self._debias(self.label_scores(X))
-        return calibrated_proba(self.calibrator_, scores)
+        outcomes = self._ask(self._scorer.requests(read_rows(X, self, reset=False)))
+        evidence: Any = self._debias(self._scorer.read(outcomes).scores)
+        if self._features is not None:
+            evidence = Evidence(evidence, self._features.transform(outcomes))
+        return calibrated_proba(self.calibrator_, evidence)
 
     def predict_log_proba(self, X: Any) -> Floats:
         """Give the natural logarithm of `predict_proba`.

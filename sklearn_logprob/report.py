@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_logprob._errors import FewLabelsWarning, UninformativeModelWarning
+from sklearn_logprob._evidence import as_scores
 from sklearn_logprob._judging import Judge, Scores
 from sklearn_logprob._resampling import Score
 from sklearn_logprob._types import Floats
@@ -87,7 +88,7 @@ def make_report(
     >>> bool(report.scores["raw"]["accuracy"] < report.scores["tuned"]["accuracy"])
     True
     """
-    scores, codes = np.asarray(S, dtype=np.float64), np.asarray(y).astype(np.intp)
+    scores, codes = as_scores(S), np.asarray(y).astype(np.intp)
     n_classes = scores.shape[1]
     selector = make_selector(threshold, n_classes)
     fitted_to = make_calibrator(calibrator)

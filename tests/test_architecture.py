@@ -34,7 +34,13 @@ LAYERS = {
     "_adapted": PURE,
     "_affine": PURE,
     "_bins": PURE,
+    "_correction": PURE,
     "_deciding": PURE,
+    "_evidence": PURE,
+    "_features": PURE,
+    "_folds": PURE,
+    "_reading_out": PURE,
+    "readout": PURE,
     "_judging": PURE,
     "_resampling": PURE,
     "costs": PURE,
@@ -142,7 +148,7 @@ TOUCHES_THE_WORLD = {
 SPEAK_TO_TORCH = {"backends._hf_engine", "backends._hf_load", "backends._hf_passes"}
 
 MOST_LINES = 350
-LONGER = {"classifier": 520}  # more than half of it documents parameters and methods
+LONGER = {"classifier": 540}  # more than half of it documents parameters and methods
 MOST_LINES_A_FUNCTION = 70  # its docstring apart
 
 # Errors of numpydoc.validate that a public docstring may have, and why.
