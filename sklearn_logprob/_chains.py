@@ -31,7 +31,7 @@ def after_prefix(answer: Answer, prefix: str) -> Answer | None:
 
     Examples
     --------
-    >>> from sklearn_logprob import Answer, Outcome, TokenLogprobs
+    >>> from sklearn_logprob import Answer, TokenLogprobs
     >>> from sklearn_logprob._chains import after_prefix
     >>> tokens = ["Dull", ".", " Answer", ":", " bad", "."]
     >>> answer = Answer(tuple(TokenLogprobs(token, -0.1) for token in tokens))

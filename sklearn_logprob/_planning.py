@@ -36,7 +36,7 @@ class PlannedRequests(list[Request]):
     >>> from sklearn_logprob import FakeBackend, LogprobClassifier
     >>> clf = LogprobClassifier(FakeBackend(), classes=["bad", "good"], cache=None)
     >>> clf.requests(["fine", "dull", "fine"])
-    <3 requests, 2 of them to be sent: about 34 prompt tokens, 2 generated, $0.00>
+    <3 requests, 2 of them to be sent: about 38 prompt tokens, 2 generated, $0.00>
     """
 
     def __init__(
