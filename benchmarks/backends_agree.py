@@ -13,7 +13,6 @@ half of the reviews, about the other half.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 from scipy.special import softmax
 
@@ -48,11 +46,23 @@ server = xllamacpp.Server(params)
 print(server.listening_address, flush=True)
 sys.stdin.read()
 """
+CONVERT = """
+import sys, llama_cpp
+params = llama_cpp.llama_model_quantize_default_params()
+params.ftype, params.allow_requantize = 0, True
+names = [name.encode() for name in sys.argv[1:]]
+sys.exit(llama_cpp.llama_model_quantize(*names, params))
+"""
 PROMPT = PromptTemplate(
-    "Review: {text}\n\nIs this review {labels}? Answer with one word.",
+    "Review: {text}\nIs it {labels}? Answer with one word.",
     system="You judge film reviews.",
+    demonstrations=[
+        ("A warm, funny and surprising film.", "positive"),
+        ("Dull, endless, and badly acted.", "negative"),
+    ],
 )
-LABELS = ["negative", "positive"]
+WORDS = {"rotten": "negative", "fresh": "positive"}
+LABELS = list(WORDS.values())
 
 
 def main() -> None:
@@ -62,8 +72,8 @@ def main() -> None:
     parser.add_argument("--as-is", action="store_true", help="keep the 4-bit weights")
     given = parser.parse_args()
     bunch = fetch_rotten_tomatoes(subset="test")
-    texts, labels = bunch.data[: given.rows].tolist(), bunch.target[: given.rows]
-    named = np.array(LABELS)[labels].tolist()
+    texts = bunch.data[: given.rows].tolist()
+    named = [WORDS[label] for label in bunch.target[: given.rows]]
     for package in ("llama-cpp-python", "xllamacpp", "transformers", "torch"):
         print(f"{package} {version(package)}", end="; ")
     kind = "4 bits, as shipped" if given.as_is else "float32"
@@ -98,7 +108,6 @@ def classifier(backend: Any) -> LogprobClassifier:
         backend,
         prompt=PROMPT,
         classes=LABELS,
-        threshold="accuracy",
         cache=tempfile.mkdtemp(prefix="agree-"),
         random_state=0,
     )
@@ -130,11 +139,8 @@ def weights(as_is: bool) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float32.gguf"
-        params = llama_cpp.llama_model_quantize_default_params()
-        params.ftype, params.allow_requantize = 0, True
-        names = os.fsencode(shipped), os.fsencode(path)
-        if llama_cpp.llama_model_quantize(*names, params):
-            raise SystemExit("llama.cpp could not convert the weights.")
+        convert = [sys.executable, "-c", CONVERT, str(shipped), str(path)]
+        subprocess.run(convert, check=True, stderr=subprocess.DEVNULL)
         yield path
 
 

@@ -32,7 +32,7 @@ from sklearn_logprob import Answer, OllamaBackend, OpenAIBackend, Request
 LATENCIES = (50, 300)  # milliseconds
 IN_FLIGHT = (1, 16, 64, 256)
 N_ROUNDS = 5
-SECONDS = 3.0  # of one client in one round, if it is ideal: to fill up takes a part of it
+SECONDS = 3.0  # of one client in one round, if it is ideal
 MOST_PER_SECOND = 1500  # that any client reaches; limits how long a round takes
 N_TOP = 20
 PROMPT = (
@@ -170,11 +170,13 @@ def measured(name: str, url: str, in_flight: int, count: int) -> Measured:
     return Measured(count / wall, 1000 * cpu / count)
 
 
-def compare(url: str, milliseconds: int, in_flight: int, rounds: int) -> dict[str, Ratio]:
+def compare(
+    url: str, milliseconds: int, in_flight: int, *, rounds: int, seconds: float
+) -> dict[str, Ratio]:
     """Measure all clients under one condition, and print a table."""
     ideal = 1000 * in_flight / milliseconds
     # whole waves: a part of one would take as long as a whole one
-    waves = max(3, round(SECONDS * min(ideal, MOST_PER_SECOND) / in_flight))
+    waves = max(3, round(seconds * min(ideal, MOST_PER_SECOND) / in_flight))
     names = [name for name in CLIENTS if name != LOOP or in_flight == 1]
     found: dict[str, list[Measured]] = {name: [] for name in names}
     for _ in range(rounds):
@@ -228,7 +230,15 @@ def main() -> None:
     """Print the machine, a table for each condition, and the targets."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="64 in flight, one round")
-    quick = parser.parse_args().quick
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        help="of one client in one round (default %(default)s): the first answers come "
+        "all at once and take turns, which long rounds show less of",
+    )
+    given = parser.parse_args()
+    quick = given.quick
     os.environ.setdefault("NO_PROXY", "127.0.0.1")
     print_machine()
     found = {}
@@ -240,6 +250,7 @@ def main() -> None:
                     milliseconds,
                     in_flight,
                     rounds=1 if quick else N_ROUNDS,
+                    seconds=given.seconds,
                 )
     print_claims(found)
 
