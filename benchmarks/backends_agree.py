@@ -54,8 +54,7 @@ names = [name.encode() for name in sys.argv[1:]]
 sys.exit(llama_cpp.llama_model_quantize(*names, params))
 """
 PROMPT = PromptTemplate(
-    "Review: {text}\nIs it {labels}? Answer with one word.",
-    system="You judge film reviews.",
+    [("user", "Review: {text}\nSentiment:")],
     demonstrations=[
         ("A warm, funny and surprising film.", "positive"),
         ("Dull, endless, and badly acted.", "negative"),

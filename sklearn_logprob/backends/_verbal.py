@@ -27,6 +27,8 @@ LEAST = 0.01
 PER_LABEL = 16  # tokens of a number, quotes and the like
 AROUND = 64  # tokens of a code fence and a few words
 
+MOST_OBJECTS = 100  # at the end of a text; more in each other are nonsense
+
 _NUMBER = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*")
 
 
@@ -131,10 +133,11 @@ def read_words(text: str, forms: Sequence[str]) -> list[Floats]:
 def _objects(text: str) -> Iterator[Mapping[str, Any]]:
     """Find JSON objects, also within others and within text."""
     decoder = json.JSONDecoder()
-    for match in re.finditer(r"\{", text):
+    starts = [match.start() for match in re.finditer(r"\{", text)]
+    for start in starts[-MOST_OBJECTS:]:
         try:
-            yield decoder.raw_decode(text, match.start())[0]
-        except (ValueError, RecursionError):
+            yield decoder.raw_decode(text, start)[0]
+        except ValueError:
             continue
 
 
