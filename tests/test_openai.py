@@ -910,3 +910,15 @@ def test_connections_are_kept_between_calls() -> None:
         finally:
             server._http.RequestHandlerClass.protocol_version = "HTTP/1.0"
     assert len(accepted) == 1
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
+def test_a_spent_quota_is_not_asked_again(code: str) -> None:
+    """It does not pass like a rate limit: one request, and the error at once."""
+    fault = refuse(429, "You exceeded your quota.", code=code)
+    with ChatServer(script=[fault] * 3) as server:
+        start = time.monotonic()
+        with pytest.raises(BackendError, match=r"HTTP 429.*exceeded your quota"):
+            list(backend_for(server, max_retries=5).answer([ask()]))
+    assert len(server.calls) == 1
+    assert time.monotonic() - start < 2

@@ -29,6 +29,8 @@ _log = logging.getLogger("sklearn_logprob")
 NO_KEY = "no-key-needed"  # the client wants one, compatible servers often do not
 
 # Waiting for a free connection counts as waiting for the server, so there is always one.
+TOO_MANY = 429
+SPENT = (b"insufficient_quota", b"billing_hard_limit_reached")
 MOST_CONNECTIONS = 100_000
 KEPT_SECONDS = 30.0  # that an idle connection is kept, for rows that come one by one
 
@@ -259,9 +261,25 @@ def _http_client(loop: BackgroundLoop) -> Any:
         max_keepalive_connections=MOST_CONNECTIONS,
         keepalive_expiry=KEPT_SECONDS,
     )
+    params: dict[str, Any] = {
+        "limits": limits,
+        "follow_redirects": False,
+        "event_hooks": {"response": [_give_up_without_quota]},
+    }
     try:
-        client = openai.DefaultAioHttpClient(limits=limits, follow_redirects=False)
+        client = openai.DefaultAioHttpClient(**params)
     except RuntimeError:  # aiohttp is not installed
-        client = openai.DefaultAsyncHttpxClient(limits=limits, follow_redirects=False)
+        client = openai.DefaultAsyncHttpxClient(**params)
     loop.closers.append(client.aclose)
     return client
+
+
+async def _give_up_without_quota(response: Any) -> None:
+    """Tell the SDK, in its own way, not to ask again where the money is spent.
+
+    It takes every 429 for a limit that passes.
+    """
+    if response.status_code == TOO_MANY:
+        said = await response.aread()
+        if any(code in said for code in SPENT):
+            response.headers["x-should-retry"] = "false"
