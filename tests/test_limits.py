@@ -154,6 +154,8 @@ def test_failures_are_not_charged():
     for _ in range(1000):
         gate.admit(ask("word " * 20))
         gate.settle(ask("word " * 20), None)
+    assert gate.account.cost == 0
+    assert gate.account.reserved == pytest.approx(0, abs=1e-12)
 
 
 # ------------------------------------------------------------------ what waits
