@@ -210,3 +210,16 @@ def test_bodies_are_logged_at_debug_only_and_keys_never(caplog):
         assert KEY not in caplog.text + repr([vars(r) for r in caplog.records])
         assert len(ours) == (2 if level == logging.DEBUG else 0)
         assert all("{'a': 1}" in o or "no such key: [key]" in o for o in ours)
+
+
+def test_a_spent_quota_is_not_asked_again():
+    """It does not pass like a rate limit: one request, the server's words, no key."""
+    error = {"message": f"You exceeded {KEY}.", "code": "insufficient_quota"}
+    fault = (429, {"Retry-After": "0"}, json.dumps({"error": error}).encode())
+    with server([fault]) as (url, seen):
+        with pytest.raises(HttpError, match=r"429\): You exceeded.*billing") as caught:
+            call_json(url, {}, who="Server", secret=KEY, max_retries=3)
+        assert len(seen) == 1
+    assert KEY not in str(caught.value)
+    assert caught.value.status == 429
+    assert caught.value.__context__ is None

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +37,7 @@ PROXY_VARIABLES = [
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
     for variable in (name, name.upper())
 ]
+SPENT = ("insufficient_quota", "billing_hard_limit_reached")
 JSON = {"Content-Type": "application/json"}
 ADVICE = {
     401: "Check the key.",
@@ -126,6 +128,14 @@ def call_json(
             proxies=_proxies(url),
         )
         _ = reply.content  # read here: the connection may break in the middle of it
+    except _SpentError as error:
+        said = _without(secret, str(error))[:300]
+        failure = HttpError(
+            f"{who} refused (HTTP 429): {said.rstrip('.')}. Check the plan and billing "
+            "of the account.",
+            429,
+            said,
+        )
     except requests.RequestException as error:
         failure = _no_answer(error, who)
     else:
@@ -207,10 +217,35 @@ def _message(content: Any) -> str:
     return error if isinstance(error, str) else ""
 
 
+class _SpentError(Exception):
+    """The account has no money left: that does not pass like a rate limit."""
+
+
+class _PatientRetry(Retry):
+    """Asks again after what passes, and not where a quota is spent."""
+
+    def increment(  # type: ignore[override]
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: Any = None,
+        *further: Any,
+        **named: Any,
+    ) -> Retry:
+        """Count an attempt; of the last one the body is left to be read by others."""
+        if self.total and response is not None and response.status == 429:
+            said = response.data.decode(errors="replace")
+            if any(code in said for code in SPENT):
+                with suppress(ValueError):
+                    said = _message(json.loads(said)) or said
+                raise _SpentError(said)
+        return super().increment(method, url, response, *further, **named)
+
+
 @lru_cache(maxsize=16)
 def _adapter(pid: int, max_retries: int) -> HTTPAdapter:
     """Keep connections for all threads of a process; a fork must not share them."""
-    retry = Retry(
+    retry = _PatientRetry(
         total=max_retries,
         status_forcelist=PASSING,
         allowed_methods=None,  # asking a model changes nothing, so POST may be repeated
