@@ -1,6 +1,6 @@
 """Set up everything and check everything: linters, types, tests, oldest and newest.
 
-    python3 tests/run.py            all of it, about ten minutes the first time
+    python3 tests/run.py            all of it, about twenty minutes the first time
     python3 tests/run.py tests/test_scoring.py -x    one environment, pytest's arguments
 
 Needs Python 3.10 or newer, gcc, cmake and PyPI; installs into .venv-test*.

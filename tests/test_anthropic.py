@@ -8,8 +8,10 @@ import math
 import pickle
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -514,3 +516,24 @@ def test_a_real_llama_cpp_server_speaks_the_format(weights: Path) -> None:
     assert answer.usage.prompt_tokens == expected.usage.prompt_tokens
     assert answer.usage.completion_tokens == 8
     assert isinstance(failure, PromptTooLongError)
+
+
+def test_a_limit_that_the_server_tells_of_is_heeded() -> None:
+    """With nothing left, the next request waits until the limit is renewed."""
+
+    def last_one(body: Any) -> Http:
+        renewed = datetime.now(timezone.utc) + timedelta(seconds=0.6)
+        good = answer_of_the_server(body)
+        told = {
+            "anthropic-ratelimit-requests-remaining": "0",
+            "anthropic-ratelimit-requests-reset": renewed.isoformat(),
+        }
+        return Http(good.content, good.status, told)
+
+    with MessagesServer(script=[last_one]) as server:
+        answer_of_the_server = server._answer
+        backend = backend_for(server, max_concurrency=1)
+        start = time.monotonic()
+        outcomes = list(backend.answer([ask("One"), ask("Two")]))
+    assert len(outcomes) == 2
+    assert 0.4 < time.monotonic() - start < 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -190,6 +191,20 @@ def test_the_servers_own_limits_are_heeded(left, reset, seconds):
     gate.heed({"x-ratelimit-remaining-tokens": left, "x-ratelimit-reset-tokens": reset})
     began = time.monotonic()
     assert gate.admit(ask()) == pytest.approx(seconds, abs=0.1 + time.monotonic() - began)
+
+
+@pytest.mark.parametrize(("later", "seconds"), [(20, 20), (-20, 0), (4000, 60)])
+def test_anthropics_limits_are_heeded_too(later, seconds):
+    """They name the moment at which the limit is renewed."""
+    moment = datetime.now(timezone.utc) + timedelta(seconds=later)
+    gate = Shop()._gate()
+    gate.heed(
+        {
+            "anthropic-ratelimit-requests-remaining": "0",
+            "anthropic-ratelimit-requests-reset": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+    )
+    assert gate.admit(ask()) == pytest.approx(seconds, abs=2)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import cache
 from math import nan
 from typing import Any, TypeAlias
@@ -28,6 +29,16 @@ Heed: TypeAlias = Callable[[Mapping[str, str]], object]
 FRAME = 16  # tokens that a chat format puts around a message, at most
 LONGEST_HOLD = 60.0  # seconds; a longer limit is the server's to enforce
 FREE_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+# What is left, and when it is renewed: OpenAI's names and Anthropic's.
+HEADERS = [
+    names
+    for kind in ("requests", "tokens")
+    for names in (
+        (f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}"),
+        (f"anthropic-ratelimit-{kind}-remaining", f"anthropic-ratelimit-{kind}-reset"),
+    )
+]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -203,13 +214,11 @@ class _Gate:
 
     def heed(self, headers: Mapping[str, str]) -> None:
         """Wait as long as a server says that nothing is left of its limits."""
-        for kind in ("requests", "tokens"):
-            left = headers.get(f"x-ratelimit-remaining-{kind}", "")
-            if left.strip() == "0":
-                reset = _DURATION.findall(headers.get(f"x-ratelimit-reset-{kind}", ""))
-                seconds = sum(float(number) * _UNITS[unit] for number, unit in reset)
-                until = time.monotonic() + min(seconds, LONGEST_HOLD)
+        for left, reset in HEADERS:
+            if headers.get(left, "").strip() == "0":
+                seconds = min(_seconds_until(headers.get(reset, "")), LONGEST_HOLD)
                 with self.account.lock:
+                    until = time.monotonic() + seconds
                     self.account.hold = max(self.account.hold, until)
 
     def _cost(self, usage: TokenUsage) -> float:
@@ -229,3 +238,15 @@ class _Gate:
                 f"${account.cost:.4f}. Answers that had come are in the cache; to go on, "
                 f"raise {name}=."
             )
+
+
+def _seconds_until(reset: str) -> float:
+    """Read a duration such as 6m0s, or a time such as 2026-11-22T09:00:00Z."""
+    try:
+        moment = datetime.fromisoformat(reset.replace("Z", "+00:00"))
+    except ValueError:
+        parts = _DURATION.findall(reset)
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())

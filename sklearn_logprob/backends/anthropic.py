@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -28,7 +29,7 @@ from sklearn_logprob.backends._anthropic_wire import (
     thinks,
 )
 from sklearn_logprob.backends._http import HttpError, call_json
-from sklearn_logprob.backends._limits import Metered
+from sklearn_logprob.backends._limits import Heed, Metered
 from sklearn_logprob.backends._overlap import overlap
 from sklearn_logprob.backends._params import check_common
 
@@ -229,7 +230,9 @@ class AnthropicBackend(Metered, BaseEstimator):
             `LimitReachedError` where a limit would be crossed.
         """
         self.check(requests)
-        return overlap(self._ask, requests, self.max_concurrency, gate=self._gate())
+        gate = self._gate()
+        ask = partial(self._ask, gate.heed)
+        return overlap(ask, requests, self.max_concurrency, gate=gate)
 
     def _url(self) -> str:
         url = (
@@ -260,7 +263,7 @@ class AnthropicBackend(Metered, BaseEstimator):
             )
         return key
 
-    def _ask(self, index: int, request: Request) -> Answer:
+    def _ask(self, heed: Heed, index: int, request: Request) -> Answer:
         body = ask_body(
             request,
             model=self.model,
@@ -268,7 +271,7 @@ class AnthropicBackend(Metered, BaseEstimator):
             thinking_tokens=self.thinking_tokens,
         )
         key = self._key(self._url())
-        content = self._post(index, body | dict(self.extra_body or {}), key)
+        content = self._post(index, body | dict(self.extra_body or {}), key, heed)
         reply = read_reply(content)
         if reply is None:
             raise BackendError(
@@ -296,7 +299,9 @@ class AnthropicBackend(Metered, BaseEstimator):
             )
         return Answer(usage=reply.usage, draws=((reply.text, 1),))
 
-    def _post(self, index: int, body: Mapping[str, Any], key: str) -> dict[str, Any]:
+    def _post(
+        self, index: int, body: Mapping[str, Any], key: str, heed: Heed
+    ) -> dict[str, Any]:
         failure: LogprobError
         try:
             return call_json(
@@ -310,6 +315,7 @@ class AnthropicBackend(Metered, BaseEstimator):
                 secret=key,
                 timeout=self.timeout,
                 max_retries=self.max_retries,
+                heed=heed,
             )
         except HttpError as error:
             failure = explain(error, index, self.api_key_env)
