@@ -26,7 +26,7 @@ GROUPS = {
     "Thresholds": "BestMetric FixedThreshold PrecisionAtLeast RecallAtLeast LeastCost "
     "ThresholdDisplay",
     "Reject option and prediction sets": "ChowRule RiskAtMost LeastAmbiguousSets",
-    "Reports": "Report make_report expected_calibration_error "
+    "Reports": "Report LabelReports make_report expected_calibration_error "
     "debiased_calibration_error calibration_noise_floor skill mutual_information",
     "Class frequencies": "match_prior change_prior em_prior AdaptedCalibration",
     "Backends": "LlamaCppBackend TransformersBackend LlamaServerBackend "

@@ -50,6 +50,7 @@ from sklearn_logprob.calibration import (
 )
 from sklearn_logprob.classifier import LogprobClassifier
 from sklearn_logprob.costs import LeastCost
+from sklearn_logprob.label_reports import LabelReports
 from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
 from sklearn_logprob.prediction_sets import LeastAmbiguousSets
 from sklearn_logprob.prompts import PromptTemplate
@@ -92,6 +93,7 @@ __all__ = [
     "GeminiBackend",
     "GeminiDecisionsBackend",
     "IsotonicCalibration",
+    "LabelReports",
     "LeastAmbiguousSets",
     "LeastCost",
     "LimitReachedError",

@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_logprob._evidence import Evidence
 from sklearn_logprob._types import Floats
-from sklearn_logprob.calibration import cross_val_proba
 from sklearn_logprob.prediction_sets import LeastAmbiguousSets
 from sklearn_logprob.thresholds import decide, needs_labels
 
@@ -56,26 +54,15 @@ class Decisions:
         even = 0.5 if n_classes == 2 else np.full(n_classes, 1 / n_classes)
         self.threshold: Any = even
 
-    def learn(
-        self,
-        S: Floats | Evidence,
-        codes: Codes | None,
-        calibrator: Any = None,
-        cv: Any = 5,
-        random_state: Any = None,
-    ) -> Decisions:
+    def learn(self, P: Floats, codes: Codes | None) -> Decisions:
         """Learn from probabilities of calibrators that did not see the row.
 
         Parameters
         ----------
-        S : ndarray of shape (n, n_classes), or Evidence
-            Label log scores (natural log).
+        P : ndarray of shape (n, n_classes)
+            Out-of-fold probabilities; not looked at without labels.
         codes : ndarray of int of shape (n,) or None
             Classes of the rows; None without labels.
-        calibrator : classifier, default=None
-            Unfitted.
-        cv, random_state : int or splitter, int or RandomState
-            Folds.
 
         Returns
         -------
@@ -83,9 +70,7 @@ class Decisions:
             Itself.
         """
         n_classes = len(self.order)
-        P: Floats = np.empty((0, n_classes))
         if codes is not None:
-            P = cross_val_proba(calibrator, S, codes, cv, random_state)
             true = P[np.arange(len(codes)), codes]
             self.true_proba = np.asarray(true, dtype=np.float32)  # a pickle stays small
         if self.selector is not None and n_classes > 1:

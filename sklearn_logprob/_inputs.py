@@ -41,7 +41,7 @@ class Rows:
     values : list of tuple of str
         One value per column for each row.
     aliases : tuple of str, default=()
-        Other names of the only column, such as the name of a Series.
+        Other names of the first column, such as the name of a Series.
 
     Examples
     --------
@@ -62,9 +62,8 @@ class Rows:
     def positions(self) -> dict[str, int]:
         """Every name that a template may use, with the column it stands for."""
         names = {name: position for position, name in enumerate(self.columns)}
-        if len(self.columns) == 1:
-            names |= dict.fromkeys(("text", *self.aliases), 0)
-        return names
+        also = ("text", *self.aliases) if len(self.columns) == 1 else self.aliases
+        return names | dict.fromkeys(also, 0)
 
     def __str__(self) -> str:
         if self.columns != ("text",):

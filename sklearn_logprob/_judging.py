@@ -56,6 +56,8 @@ class Judge:
         For folds and draws.
     order : ndarray of int
         Columns in the order in which the selector looks at them.
+    metrics : tuple of str, default=("accuracy", "f1_macro")
+        What is said of decisions.
     """
 
     S: Floats
@@ -65,6 +67,7 @@ class Judge:
     cv: Any
     seed: int
     order: Codes
+    metrics: tuple[str, ...] = ("accuracy", "f1_macro")
 
     @cached_property
     def prior(self) -> Floats:
@@ -132,7 +135,7 @@ class Judge:
         return {name: resamples.score(mean_of(loss)) for name, loss in losses.items()}
 
     def _decisions(self, decided: Codes, resamples: Resamples) -> Scores:
-        names = dict.fromkeys(["accuracy", "f1_macro"])
+        names = dict.fromkeys(self.metrics)
         aim = getattr(self.selector, "metric", None)
         if isinstance(aim, str) and aim in METRICS:
             names[aim] = None

@@ -37,17 +37,24 @@ class Labels:
     names : list
         What the verbalizer knows each class by, in the same order.
     codes : ndarray of int of shape (n_samples,) or None
-        Each sample's class as a column number; None without labels.
+        Each sample's class as a column number; None without labels. Where several may
+        apply, of shape (n_samples, n_classes): 1 where one does.
+    several : bool, default=False
+        Whether several classes may apply to a sample.
     """
 
     classes: NDArray[Any]
     names: list[Any]
     codes: NDArray[np.intp] | None
+    several: bool = False
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Share of each class in y; equal shares without y."""
+        """Share of each class in y; equal shares without y, or even odds of several."""
         n_classes = len(self.classes)
+        if self.several:
+            without = np.full(n_classes, 0.5)
+            return without if self.codes is None else self.codes.mean(axis=0)
         if self.codes is None:
             return np.full(n_classes, 1 / n_classes)
         return np.bincount(self.codes, minlength=n_classes) / len(self.codes)

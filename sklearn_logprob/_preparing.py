@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_logprob._asking import (
+    MULTILABEL,
+    QUESTIONS,
+    OneQueryScorer,
+    PerLabelScorer,
+    yes_or_no,
+)
+from sklearn_logprob._heads import Head
 from sklearn_logprob._inputs import Rows, forget_rows, read_rows
-from sklearn_logprob._labels import Labels, resolve_labels
+from sklearn_logprob._label_heads import LabelHeads, label_selectors
+from sklearn_logprob._label_sets import form_of, resolve_label_sets
+from sklearn_logprob._labels import Labels, positive_last, resolve_labels
+from sklearn_logprob._rare_labels import RareLabelCalibration
+from sklearn_logprob._shots import take_shots
 from sklearn_logprob.backends import make_backend
+from sklearn_logprob.calibration import (
+    BatchCalibration,
+    NoCalibration,
+    make_calibrator,
+)
 from sklearn_logprob.prompts import make_template
+from sklearn_logprob.readout import make_readout
+from sklearn_logprob.rejection import make_rejector
 from sklearn_logprob.scorer import LABEL_SCORINGS, ON_ERROR, LabelScorer
-from sklearn_logprob.thresholds import needs_labels
-from sklearn_logprob.verbalizers import make_verbalizer
+from sklearn_logprob.thresholds import make_selector, needs_labels
+from sklearn_logprob.verbalizers import Verbalizer, make_verbalizer
 
 __all__ = ["check_label_free", "prepare"]
 
+KNOWN = {
+    "label_scoring": LABEL_SCORINGS,
+    "on_error": ON_ERROR,
+    "multilabel": (None, *MULTILABEL),
+}
+
 
 def prepare(
-    estimator: Any, X: Any, y: ArrayLike | None
-) -> tuple[Rows | None, Labels, LabelScorer]:
+    estimator: Any, X: Any, y: Any
+) -> tuple[Rows | None, Labels, LabelScorer, Head | LabelHeads]:
     """Check everything that can be checked without the model.
 
     Parameters
@@ -35,11 +61,13 @@ def prepare(
     Returns
     -------
     rows : Rows or None
-        X as text.
+        X as text, without what demonstrates.
     labels : Labels
-        The classes, and y as codes.
+        The classes, and y as codes, of the same rows.
     scorer : LabelScorer
         How the model is asked.
+    head : Head or LabelHeads
+        What is to be learnt from its answers.
 
     Raises
     ------
@@ -51,11 +79,11 @@ def prepare(
     >>> from sklearn_logprob import FakeBackend, LogprobClassifier
     >>> from sklearn_logprob._preparing import prepare
     >>> clf = LogprobClassifier(FakeBackend())
-    >>> rows, labels, scorer = prepare(clf, ["fine", "dull"], ["good", "bad"])
-    >>> len(rows), labels.codes.tolist()
-    (2, [1, 0])
+    >>> rows, labels, scorer, head = prepare(clf, ["fine", "dull"], ["good", "bad"])
+    >>> len(rows), labels.codes.tolist(), head.n_classes
+    (2, [1, 0], 2)
     """
-    for name, known in (("label_scoring", LABEL_SCORINGS), ("on_error", ON_ERROR)):
+    for name, known in KNOWN.items():
         value = getattr(estimator, name)
         if value not in known:
             raise ValueError(
@@ -71,25 +99,123 @@ def prepare(
         forget_rows(estimator)
     rows = None if X is None else read_rows(X, estimator, reset=True)
     verbalizer = make_verbalizer(estimator.verbalizer)
-    labels = resolve_labels(y, estimator.classes, verbalizer.forms)
+    several = estimator.multilabel is not None or form_of(y) != "labels"
+    resolve = resolve_label_sets if several else resolve_labels
+    labels = resolve(y, estimator.classes, verbalizer.forms)
     if labels.codes is not None:
         if rows is None:
             raise ValueError("fit got labels in y, but no texts in X.")
         check_consistent_length(rows.values, labels.codes)
+    head = _make_head(estimator, labels)
     columns = ("text",) if rows is None else rows.columns
-    forms = verbalizer.resolve(labels.names).values()
-    scorer = LabelScorer(
-        backend=make_backend(estimator.backend),
-        template=make_template(
-            estimator.prompt, columns, coded=verbalizer.codes is not None
+    scorer = _make_scorer(estimator, labels, verbalizer, columns)
+    return *_set_shots_apart(estimator, rows, labels, scorer), head
+
+
+def _make_scorer(
+    estimator: Any, labels: Labels, verbalizer: Verbalizer, columns: tuple[str, ...]
+) -> LabelScorer:
+    names, multilabel = labels.names, estimator.multilabel or MULTILABEL[0]
+    resolved = list(verbalizer.resolve(names).values())
+    per_label = labels.several and multilabel == "per_label"
+    asking = QUESTIONS[multilabel] if labels.several else None
+    coded = verbalizer.codes is not None
+    params: dict[str, Any] = {
+        "backend": make_backend(estimator.backend),
+        "template": make_template(
+            estimator.prompt, columns, coded=coded, question=asking
         ),
-        forms=dict(zip(labels.classes.tolist(), forms, strict=True)),
-        views=verbalizer.views(labels.names),
-        label_scoring=estimator.label_scoring,
-        descriptions=verbalizer.described(labels.names),
-        on_error=estimator.on_error,
+        "forms": dict(zip(labels.classes.tolist(), resolved, strict=True)),
+        "label_scoring": estimator.label_scoring,
+        "on_error": estimator.on_error,
+    }
+    descriptions = verbalizer.described(names)
+    if not per_label:
+        scorer = OneQueryScorer if labels.several else LabelScorer
+        views = verbalizer.views(names)
+        return scorer(views=views, descriptions=descriptions, **params)
+    if coded:
+        raise ValueError(
+            f"verbalizer: codes={verbalizer.codes!r} stand for labels in a list, and "
+            "multilabel='per_label' asks yes or no: leave them out, or use "
+            "multilabel='one_query'."
+        )
+    words = [forms[0] for forms in resolved]
+    told = zip(words, descriptions, strict=True)
+    asked = tuple(f"{word}: {said}" if said else word for word, said in told)
+    return PerLabelScorer(views=[yes_or_no(words)], asked=asked, **params)
+
+
+def _make_head(estimator: Any, labels: Labels) -> Head | LabelHeads:
+    folds = {"cv": estimator.cv, "random_state": estimator.random_state}
+    calibrator = make_calibrator(estimator.calibrator)
+    readout = make_readout(estimator.readout, calibrator=estimator.calibrator, **folds)
+    rejector = make_rejector(estimator.reject)
+    if not labels.several:
+        n_classes = len(labels.classes)
+        selector = make_selector(estimator.threshold, max(2, n_classes))
+        if labels.codes is None:
+            check_label_free(estimator, selector, rejector)
+        order = positive_last(labels, estimator.pos_label)
+        if n_classes > 1 and hasattr(selector, "for_classes"):
+            selector = selector.for_classes(labels.names, order)
+        return Head(
+            order,
+            labels.shares,
+            calibrator,
+            readout,
+            selector=selector,
+            rejector=rejector,
+            **folds,
+        )
+    for name in ("reject", "pos_label"):
+        if getattr(estimator, name) is not None:
+            raise ValueError(
+                f"The {name!r} parameter of LogprobClassifier is about one class a row, "
+                f"and here several labels may apply: leave it None. "
+                f"Got {getattr(estimator, name)!r}."
+            )
+    selectors, pooled = label_selectors(estimator.threshold, len(labels.names))
+    if labels.codes is None:
+        for selector in (*selectors, pooled):
+            check_label_free(estimator, selector)
+    elif not isinstance(calibrator, NoCalibration | BatchCalibration):
+        calibrator = RareLabelCalibration(calibrator)
+        readout.set_params(calibrator=calibrator)
+    heads = [
+        Head(
+            np.arange(2),
+            np.array([1 - share, share]),
+            calibrator,
+            readout,
+            selector=selector,
+            metrics=("accuracy", "f1"),
+            **folds,
+        )
+        for share, selector in zip(labels.shares, selectors, strict=True)
+    ]
+    return LabelHeads(labels.names, heads, pooled)
+
+
+def _set_shots_apart(
+    estimator: Any, rows: Rows | None, labels: Labels, scorer: LabelScorer
+) -> tuple[Rows | None, Labels, LabelScorer]:
+    """Take demonstrations out of the rows, where the template wants some."""
+    n_shots = getattr(scorer.template, "n_shots", 0)
+    if rows is None or not n_shots:
+        return rows, labels, scorer
+    if labels.several:
+        raise ValueError(
+            f"PromptTemplate(n_shots={n_shots}) takes demonstrations with one label "
+            "each, and here several may apply: write them, demonstrations=[...]."
+        )
+    words = [forms[0] for forms in scorer.forms.values()]
+    template, left = take_shots(
+        scorer.template, rows, labels.codes, words, estimator.random_state
     )
-    return rows, labels, scorer
+    rows = Rows(rows.columns, [rows.values[i] for i in left], rows.aliases)
+    codes = None if labels.codes is None else labels.codes[left]
+    return rows, replace(labels, codes=codes), replace(scorer, template=template)
 
 
 def check_label_free(estimator: Any, selector: Any, rejector: Any = None) -> None:

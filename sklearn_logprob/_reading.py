@@ -14,7 +14,7 @@ import numpy as np
 
 from sklearn_logprob._types import Answer, Floats, TokenLogprobs
 
-__all__ = ["AnswerReader"]
+__all__ = ["TINIEST", "AnswerReader", "shown"]
 
 SENTINEL = -9990.0  # -9999 (OpenAI, vLLM) and -3.4e38 (llama.cpp) mean "below top-k"
 TINIEST = 1e-9  # probability of a censored label when top-k shows (almost) everything
@@ -49,11 +49,8 @@ class AnswerReader:
 
     def followed(self, answer: Answer) -> tuple[Floats, Floats, Floats]:
         """Read the alternatives along the generated path: point, lower, upper."""
-        read = _Reading(
-            np.zeros(self.n_classes), np.zeros(self.n_classes), np.zeros(self.n_classes)
-        )
-        self._walk(answer.positions, "", 1.0, None, read)
-        first = _shown(answer.positions[0]) if answer.positions else []
+        read = self._follow(answer.positions)
+        first = shown(answer.positions[0]) if answer.positions else []
         floor = min((p for _, p in first), default=1.0)
         left = max(1.0 - sum(p for _, p in first), TINIEST)
         point = read.sure + read.shared
@@ -62,6 +59,32 @@ class AnswerReader:
         point /= max(1.0, point.sum())
         upper = np.minimum(np.maximum(read.sure + read.possible, point), 1.0)
         return point, np.minimum(read.sure, point), upper
+
+    def begun(self, positions: Sequence[TokenLogprobs]) -> Floats:
+        """Give the probability that each label comes next, as far as it is shown."""
+        read = self._follow(positions)
+        return read.sure + read.shared
+
+    def written(self, positions: Sequence[TokenLogprobs]) -> tuple[int | None, int]:
+        """Tell which label the answer writes next, and in how many positions.
+
+        Without one it is None, and one position.
+        """
+        text, label, length = "", None, 1
+        for number, position in enumerate(positions, 1):
+            text += position.token
+            said, may_say = self.match(text)
+            if said - {label}:
+                label, length = next(iter(said)), number
+            if not may_say:
+                break
+        return label, length
+
+    def _follow(self, positions: Sequence[TokenLogprobs]) -> _Reading:
+        n = self.n_classes
+        read = _Reading(np.zeros(n), np.zeros(n), np.zeros(n))
+        self._walk(positions, "", 1.0, None, read)
+        return read
 
     def _walk(
         self,
@@ -78,15 +101,15 @@ class AnswerReader:
         """
         if not positions:
             return
-        shown = _shown(positions[0])
+        seen = shown(positions[0])
         for k in self.match(written)[1]:
-            read.possible[k] += reach * max(0.0, 1.0 - sum(p for _, p in shown))
+            read.possible[k] += reach * max(0.0, 1.0 - sum(p for _, p in seen))
         if held is not None:
-            hidden = reach * max(0.0, 1.0 - sum(p for _, p in shown))
+            hidden = reach * max(0.0, 1.0 - sum(p for _, p in seen))
             read.shared[held] += hidden
             read.possible[held] += hidden
         followed = False
-        for token, p in shown:
+        for token, p in seen:
             text = written + token
             said, may_say = self.match(text)
             claims = said | may_say
@@ -146,11 +169,11 @@ class _Reading:
     possible: Floats  # everything beyond `sure` that it may be
 
 
-def _shown(position: TokenLogprobs) -> list[tuple[str, float]]:
+def shown(position: TokenLogprobs) -> list[tuple[str, float]]:
     """Alternatives as probabilities, sentinels left out; coarse APIs may exceed 1."""
-    shown = [(t, exp(min(lp, 0.0))) for t, lp in position.top if _is_number(lp)]
-    excess = max(1.0, sum(p for _, p in shown))
-    return [(token, p / excess) for token, p in shown]
+    seen = [(t, exp(min(lp, 0.0))) for t, lp in position.top if _is_number(lp)]
+    excess = max(1.0, sum(p for _, p in seen))
+    return [(token, p / excess) for token, p in seen]
 
 
 def _is_number(log_prob: float) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,24 +13,15 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_logprob._adapted import adapt
-from sklearn_logprob._deciding import Decisions
 from sklearn_logprob._errors import BackendError, LowLabelMassWarning
-from sklearn_logprob._evidence import Evidence
+from sklearn_logprob._heads import Head
 from sklearn_logprob._inputs import Rows, read_rows
-from sklearn_logprob._labels import Labels, positive_last
+from sklearn_logprob._label_heads import LabelHeads
+from sklearn_logprob._label_sets import indicator_of
 from sklearn_logprob._planning import PlannedRequests, plan
-from sklearn_logprob._preparing import check_label_free, prepare
-from sklearn_logprob._reading_out import read_out
-from sklearn_logprob._shots import take_shots
+from sklearn_logprob._preparing import prepare
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
-from sklearn_logprob.calibration import calibrated_proba, make_calibrator
-from sklearn_logprob.readout import make_readout
-from sklearn_logprob.rejection import make_rejector
-from sklearn_logprob.report import make_report
-from sklearn_logprob.scorer import LabelScorer
 from sklearn_logprob.scoring import LabelScores, label_mass
-from sklearn_logprob.thresholds import make_selector
 
 __all__ = ["LogprobClassifier"]
 
@@ -59,7 +49,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         Class → surface form or list of them. None: the text of the class.
     classes : sequence or None, default=None
         All classes, where y may lack some, is encoded, or is absent. None: those of the
-        verbalizer, else of y.
+        verbalizer, else of y. Of an indicator matrix, the names of its columns.
     label_scoring : {"auto", "first_token", "sequence"}, default="auto"
         How much of a label is read. "auto" and "sequence" score whole labels where the
         backend can. On top-k answers "auto" reads as many tokens as tell the labels
@@ -81,11 +71,17 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         Decisions: None is the most probable class; a number the probability of
         `pos_label` above which it is predicted; one number a class, by which
         probabilities are divided before the largest wins; a metric name or a selector,
-        chosen on out-of-fold probabilities. It acts in `predict` only.
+        chosen on out-of-fold probabilities. It acts in `predict` only. Where several
+        labels may apply it is about each, and a sequence has a number a label.
     reject : rejector or None, default=None
         What `accept` goes by: ``ChowRule(cost)`` or ``RiskAtMost(risk, delta=...)``.
     pos_label : label or None, default=None
         The class that a binary threshold is about. None: the last of `classes_`.
+    multilabel : {"per_label", "one_query"} or None, default=None
+        How to ask where several labels may apply to a row: whether each does, with
+        ``{label}`` in the prompt, or once for the list of those that do. None asks about
+        each if y is an indicator matrix or holds sets of labels, and about one class
+        otherwise.
     cv : int or splitter, default=5
         Folds for the out-of-fold probabilities that thresholds are chosen on.
     on_error : {"raise", "nan"}, default="raise"
@@ -104,7 +100,10 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes, sorted.
+        The classes, sorted. Where several labels may apply to a row (n_classes labels),
+        in the order of the columns of y; then `calibrator_` and `selector_` are lists,
+        `threshold_` and `class_prior_` (share of the rows) hold a number each, and
+        `report_` is a `LabelReports`.
     verbalizer_ : dict
         Class → surface forms.
     prompt_ : PromptTemplate
@@ -124,8 +123,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
     class_prior_ : ndarray of shape (n_classes,)
         Share of each class in y; equal shares without y.
     label_mass_ : float
-        Median share of the model's probability that lands on any label; nan where `fit`
-        saw no texts.
+        Median share of the model's probability that lands on any label (or on yes and
+        no, about each label); nan where `fit` saw no texts, and 1 with "one_query".
     censored_share_ : float
         Share of (text, label) pairs of which the answers showed nothing.
     sampling_error_ : float
@@ -177,6 +176,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         threshold: Any = None,
         reject: Any = None,
         pos_label: Any = None,
+        multilabel: str | None = None,
         cv: Any = 5,
         on_error: str = "raise",
         cache: Any = "auto",
@@ -194,6 +194,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self.threshold = threshold
         self.reject = reject
         self.pos_label = pos_label
+        self.multilabel = multilabel
         self.cv = cv
         self.on_error = on_error
         self.cache = cache
@@ -208,8 +209,10 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         X : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
             Texts, or a table whose columns fill the template's fields. None with
             `classes`: plain zero-shot, nothing is asked.
-        y : array-like of shape (n_samples,), default=None
-            Labels. None with `classes`: batch calibration only.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Labels. None with `classes`: batch calibration only. Several a row: a matrix
+            of 0 and 1, dense, sparse or a DataFrame whose columns name the labels, or a
+            set of labels for each row.
 
         Returns
         -------
@@ -223,25 +226,9 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         BackendError
             If the model does not answer; what it did answer is kept in the cache.
         """
-        rows, labels, scorer = prepare(self, X, y)
-        n_classes = len(labels.classes)
-        calibrator = make_calibrator(self.calibrator)
-        readout = make_readout(
-            self.readout,
-            calibrator=self.calibrator,
-            cv=self.cv,
-            random_state=self.random_state,
-        )
-        selector = make_selector(self.threshold, max(2, n_classes))
-        rejector = make_rejector(self.reject)
-        if labels.codes is None:
-            check_label_free(self, selector, rejector)
-        order = positive_last(labels, self.pos_label)
-        if n_classes > 1 and hasattr(selector, "for_classes"):
-            selector = selector.for_classes(labels.names, order)
-        rows, codes, scorer = self._set_shots_apart(rows, labels, scorer)
+        rows, labels, scorer, head = prepare(self, X, y)
         # A template that does not fit the data fails here, before anything is asked.
-        requests = [] if rows is None or n_classes == 1 else scorer.requests(rows)
+        requests = [] if rows is None or head.n_classes == 1 else scorer.requests(rows)
         for name in ("report_", "rejector_"):  # not fitted until everything is learnt
             self.__dict__.pop(name, None)
         self.classes_, self.verbalizer_ = labels.classes, scorer.forms
@@ -249,34 +236,14 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self._scorer, self.usage_ = scorer, Usage()
 
         columns = ("text",) if rows is None else rows.columns
-        self.content_free_scores_ = self._ask_content_free(columns)
+        self.content_free_scores_ = self._ask_content_free(columns, head.n_classes)
         outcomes = self._ask(requests)
         read = scorer.read(outcomes)
-        answered = np.asarray(~np.isnan(read.scores).any(axis=1))
-        if outcomes and not answered.any():
+        if outcomes and np.isnan(read.scores).all():
             raise BackendError("No row of X got an answer: see the warning above.")
         self._describe(outcomes, read)
-        codes = codes[answered] if outcomes and codes is not None else None
-        self.class_prior_ = labels.shares
-        S = self._debias(read.scores[answered])
-        self._features, evidence, found = read_out(
-            readout, S, codes, outcomes, answered=answered, per_row=scorer.per_row
-        )
-        calibrator = calibrator if found is None else found
-        unfitted = clone(calibrator)
-        if not outcomes:  # nothing to learn from: probabilities stay the model's own
-            calibrator, evidence = make_calibrator(None), np.zeros((1, n_classes))
-        self.calibrator_ = calibrator.fit(evidence, codes)
-        self._learnt_prior = calibrated_proba(self.calibrator_, evidence).mean(axis=0)
-        self._decisions = Decisions(order, selector, rejector)
-        folds = {"cv": self.cv, "random_state": self.random_state}
-        self._decisions.learn(evidence, codes, unfitted, **folds)
-        self.threshold_, self.selector_ = self._decisions.threshold, selector
-        self.rejector_ = rejector
-        if codes is not None and n_classes > 1:
-            self.report_ = make_report(
-                evidence, codes, unfitted, selector, order=order, **folds
-            )
+        S = self._debias(read.scores)
+        self._take(head.learn(S, labels.codes, outcomes, scorer.per_row))
         return self
 
     def predict_proba(self, X: Any) -> Floats:
@@ -290,17 +257,11 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         proba : ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of `classes_`. With ``on_error="nan"``, NaN in
-            the rows that got no answer.
+            Probabilities, in the order of `classes_`; of several labels a row, that of
+            each to apply. With ``on_error="nan"``, NaN where there is no answer.
         """
-        check_is_fitted(self)
-        if len(self.classes_) == 1:
-            return np.ones((len(read_rows(X, self, reset=False)), 1))
-        outcomes = self._ask(self._scorer.requests(read_rows(X, self, reset=False)))
-        evidence: Any = self._debias(self._scorer.read(outcomes).scores)
-        if self._features is not None:
-            evidence = Evidence(evidence, self._features.transform(outcomes))
-        return calibrated_proba(self.calibrator_, evidence)
+        P = self._proba(X)
+        return self._head.shown(P)
 
     def predict_log_proba(self, X: Any) -> Floats:
         """Give the natural logarithm of `predict_proba`.
@@ -328,12 +289,13 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         logits : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Log-odds of ``classes_[1]`` for two classes; else log-probabilities.
+            Log-odds of ``classes_[1]`` for two classes, and of each label where several
+            may apply; else log-probabilities.
         """
-        log_proba = self.predict_log_proba(X)
-        if len(self.classes_) == 2:
-            return np.asarray(log_proba[:, 1] - log_proba[:, 0])
-        return log_proba
+        log_proba = np.log(self._proba(X))
+        if self._head.n_classes == 2:
+            return np.asarray(log_proba[..., 1] - log_proba[..., 0])
+        return np.asarray(log_proba)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Decide, with the threshold.
@@ -345,11 +307,32 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        labels : ndarray of shape (n_samples,)
-            Members of `classes_`.
+        labels : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Members of `classes_`; of several labels a row, 1 where one applies.
         """
-        decided = self._decide(self.predict_proba(X))
-        return np.asarray(self.classes_[decided])
+        P = self._proba(X)
+        return self._head.named(self._head.decide(P), self.classes_)
+
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Give the accuracy; of several labels a row, how often all are right.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels, in any form that `fit` takes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Share of the rows.
+        """
+        check_is_fitted(self)
+        truth = indicator_of(y, self.classes_.tolist())
+        return float(super().score(X, truth, sample_weight))
 
     def accept(self, X: Any) -> NDArray[np.bool_]:
         """Tell which predictions are sure enough, by `reject`.
@@ -364,8 +347,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         accepted : ndarray of bool of shape (n_samples,)
             Whether to rely on `predict` for the row; False where it got no answer.
         """
-        P = self.predict_proba(X)
-        return self._decisions.accept(P, self._decide(P))
+        P = self._proba(X)
+        return self._head.accept(P)
 
     def predict_set(self, X: Any, coverage: float = 0.9) -> NDArray[np.bool_]:
         """Give all classes that a stated coverage does not rule out.
@@ -383,7 +366,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         sets : ndarray of bool of shape (n_samples, n_classes)
             Whether each of `classes_` is in the set; all are in rows without an answer.
         """
-        return self._decisions.sets(self.predict_proba(X), coverage)
+        P = self._proba(X)
+        return self._head.sets(P, coverage)
 
     def adapt_prior(
         self, X: Any = None, *, class_prior: ArrayLike | None = None
@@ -412,11 +396,9 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
             If not exactly one of X and class_prior is given.
         """
         check_is_fitted(self)
-        P = None if X is None else self.predict_proba(X)
+        P = None if X is None else self._proba(X)
         adapted = copy(self)
-        calibrator = adapt(self.calibrator_, self._learnt_prior, P, class_prior)
-        adapted.calibrator_ = calibrator
-        adapted.class_prior_ = adapted._learnt_prior = calibrator.class_prior
+        adapted._take(self._head.adapted(P, class_prior))
         return adapted
 
     def label_scores(self, X: Any) -> Floats:
@@ -431,7 +413,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         -------
         scores : ndarray of shape (n_samples, n_classes)
             Natural log of the model's probability for each label; rows log-sum to at
-            most 0, the rest being what it gives to other tokens.
+            most 0, the rest being what it gives to other tokens. Of several labels a
+            row, shape (n_samples, n_labels, 2): of "no" and of "yes".
         """
         check_is_fitted(self)
         requests = self._scorer.requests(read_rows(X, self, reset=False))
@@ -450,16 +433,16 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         requests : PlannedRequests
-            A list, one request a row (or for each of its chains of thought), with
-            ``n_sent``, ``prompt_tokens``, ``completion_tokens`` and ``cost``. Equal
-            ones are sent once, and those in the cache not at all.
+            A list, one request a row (or for each of its chains of thought, and each
+            label that is asked about), with ``n_sent``, ``prompt_tokens``,
+            ``completion_tokens`` and ``cost``. Equal ones are sent once, and those in
+            the cache not at all.
         """
         if self.__sklearn_is_fitted__():
             rows: Rows | None = read_rows(X, self, reset=False)
             scorer = self._scorer
         else:
-            rows, labels, scorer = prepare(clone(self), X, y)
-            rows, _, scorer = self._set_shots_apart(rows, labels, scorer)
+            rows, _, scorer, _ = prepare(clone(self), X, y)
         requests = [] if rows is None else scorer.requests(rows)
         return plan(scorer.backend, requests, self.cache)
 
@@ -467,33 +450,31 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         """Accept texts besides tables of numbers."""
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
+        tags.classifier_tags.multi_label = tags.target_tags.multi_output = True
         return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether `fit` came to its end."""
         return hasattr(self, "rejector_")
 
-    def _set_shots_apart(
-        self, rows: Rows | None, labels: Labels, scorer: LabelScorer
-    ) -> tuple[Rows | None, NDArray[np.intp] | None, LabelScorer]:
-        """Take demonstrations out of the rows, where the template wants some."""
-        codes, words = labels.codes, [forms[0] for forms in scorer.forms.values()]
-        if rows is None or not getattr(scorer.template, "n_shots", 0):
-            return rows, codes, scorer
-        template, left = take_shots(
-            scorer.template, rows, codes, words, self.random_state
-        )
-        rows = Rows(rows.columns, [rows.values[i] for i in left], rows.aliases)
-        return (
-            rows,
-            None if codes is None else codes[left],
-            replace(scorer, template=template),
-        )
+    def _take(self, head: Head | LabelHeads) -> None:
+        """Show what was learnt as attributes."""
+        self._head = head
+        self.calibrator_, self.class_prior_ = head.calibrator, head.class_prior
+        self.threshold_, self.selector_ = head.threshold, head.selector
+        if head.report is not None:
+            self.report_ = head.report
+        self.rejector_ = head.rejector
 
-    def _decide(self, P: Floats) -> NDArray[np.intp]:
-        """Turn probabilities into positions in `classes_`; rows of NaN by the prior."""
-        answered = ~np.isnan(P).any(axis=1, keepdims=True)
-        return self._decisions.decide(np.where(answered, P, self.class_prior_))
+    def _proba(self, X: Any) -> Floats:
+        """Give probabilities of all classes; of several labels, in pairs."""
+        check_is_fitted(self)
+        rows = read_rows(X, self, reset=False)
+        if self._head.n_classes == 1:
+            return np.ones((len(rows), 1))
+        outcomes = self._ask(self._scorer.requests(rows))
+        S = self._debias(self._scorer.read(outcomes).scores)
+        return self._head.proba(S, outcomes)
 
     def _ask(self, requests: Sequence[Request]) -> list[Outcome]:
         return self._scorer.ask(requests, self.cache, self.usage_, self.verbose)
@@ -502,13 +483,12 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         """Subtract what the labels get without content: contextual calibration."""
         return np.asarray(scores - self.content_free_scores_)
 
-    def _ask_content_free(self, columns: tuple[str, ...]) -> Floats:
-        n_classes = len(self.classes_)
+    def _ask_content_free(self, columns: tuple[str, ...], n_classes: int) -> Floats:
         if not self.content_free or n_classes == 1:
             return np.zeros(n_classes)
         empty = Rows(columns, [(text,) * len(columns) for text in self.content_free])
         scores = self._scorer.read(self._ask(self._scorer.requests(empty))).scores
-        return np.asarray(np.log(softmax(scores, axis=1).mean(axis=0)))
+        return np.asarray(np.log(softmax(scores, axis=-1).mean(axis=0)))
 
     def _describe(self, outcomes: Sequence[Outcome], read: LabelScores) -> None:
         """Learn how well prompt and labels suit the model."""

@@ -231,7 +231,11 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
 
 
 def make_template(
-    prompt: Any, columns: Sequence[str], *, coded: bool = False
+    prompt: Any,
+    columns: Sequence[str],
+    *,
+    coded: bool = False,
+    question: str | None = None,
 ) -> PromptTemplate:
     """Turn the `prompt` parameter of a classifier into a template.
 
@@ -243,6 +247,8 @@ def make_template(
         Names of the columns of X; ``["text"]`` for texts.
     coded : bool, default=False
         Whether ``{labels}`` lists options, a line each.
+    question : str or None, default=None
+        What None builds instead, with ``{row}`` where the values of X come.
 
     Returns
     -------
@@ -269,7 +275,9 @@ def make_template(
         captions = [" ".join(re.sub("[{}]", " ", name).split()) for name in columns]
         lines = map("{}: {{{}}}".format, captions, columns)
         row = "Text: {text}" if tuple(columns) == ("text",) else "\n".join(lines)
-        if coded:
+        if question is not None:
+            prompt = question.replace("{row}", row)
+        elif coded:
             prompt = f"Which option fits the text?\n{{labels}}\n\n{row}\nOption:"
         else:
             prompt = f"Classify the text as one of: {{labels}}.\n\n{row}\nLabel:"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +39,7 @@ def make_report(
     order: ArrayLike | None = None,
     n_resamples: int = 1000,
     confidence: float = 0.95,
+    metrics: Sequence[str] = ("accuracy", "f1_macro"),
 ) -> Report:
     """Judge a calibrator and a threshold on rows that they have not seen.
 
@@ -65,6 +67,9 @@ def make_report(
         Bootstrap resamples of the rows.
     confidence : float, default=0.95
         How often the intervals should hold the true score.
+    metrics : sequence of str, default=("accuracy", "f1_macro")
+        What is said of decisions, by names in `METRICS`; "f1" is about the last of two
+        classes.
 
     Returns
     -------
@@ -94,7 +99,7 @@ def make_report(
     fitted_to = make_calibrator(calibrator)
     columns = np.arange(n_classes) if order is None else np.asarray(order)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
-    judge = Judge(scores, codes, fitted_to, selector, cv, seed, columns)
+    judge = Judge(scores, codes, fitted_to, selector, cv, seed, columns, tuple(metrics))
     return Report(judge, n_resamples, confidence)
 
 

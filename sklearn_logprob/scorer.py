@@ -141,8 +141,13 @@ class LabelScorer:
 
     @property
     def per_row(self) -> int:
-        """How many requests a row takes."""
+        """How many requests a question about a row takes."""
         return self.n_chains * len(self._shown)
+
+    @property
+    def n_questions(self) -> int:
+        """How many questions are asked about a row."""
+        return 1
 
     @property
     def _decides(self) -> bool:
@@ -155,11 +160,6 @@ class LabelScorer:
             return self.views
         words = [(forms[0],) for forms in self.forms.values()]
         return [plain_view(words, words)]
-
-    def _render(self, rows: Rows, view: View) -> list[tuple[Message, ...]]:
-        if not view.answers:  # users' own templates need not know of codes
-            return self.template.render(rows, view.listed)
-        return self.template.render(rows, view.listed, view.answers)
 
     def _check_listed(self, rendered: Sequence[Sequence[tuple[Message, ...]]]) -> None:
         for view, prompts in zip(self._shown, rendered, strict=True):
@@ -237,7 +237,7 @@ class LabelScorer:
             usage=usage,
             verbose=verbose,
             on_error=self.on_error,
-            per_row=self.per_row,
+            per_row=self.per_row * self.n_questions,
         )
         if getattr(self.template, "max_tokens", None) is not None:
             outcomes = [self._concluded(i, o) for i, o in enumerate(outcomes)]
@@ -260,24 +260,26 @@ class LabelScorer:
             "prompt, or give it more room with a larger max_tokens. Its text ends: "
             f"{ending!r}.",
             position,
-        ).for_row(position // self.per_row)
+        ).for_row(position // (self.per_row * self.n_questions))
 
     def _report(self, outcomes: Sequence[Outcome]) -> None:
-        """Raise, or warn of, the rows of which no request has an answer."""
+        """Raise, or warn of, the rows with a question that no request answers."""
         failed: dict[int, RowError] = {}
         for start in range(0, len(outcomes), self.per_row):
             several = outcomes[start : start + self.per_row]
             errors = [error for error in several if isinstance(error, RowError)]
             if len(errors) == len(several):
-                failed[start // self.per_row] = errors[0]
+                row = start // (self.per_row * self.n_questions)
+                failed.setdefault(row, errors[0])
         if not failed:
             return
         if self.on_error == "raise":
             raise next(iter(failed.values()))
         told = "".join(f"\n  {error}" for error in list(failed.values())[:NAMED])
         more = f"\n  and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
+        n_rows = len(outcomes) // (self.per_row * self.n_questions)
         warnings.warn(
-            f"{len(failed)} of {len(outcomes) // self.per_row} rows of X got no answer "
+            f"{len(failed)} of {n_rows} rows of X got no answer "
             f"and count as NaN: {', '.join(map(str, failed))}.{told}{more}",
             FailedRowsWarning,
             stacklevel=5,
@@ -301,9 +303,14 @@ class LabelScorer:
         for number, view in enumerate(shown):
             places = range(number * n_chains, (number + 1) * n_chains)
             asked = [o for i, o in enumerate(outcomes) if i % self.per_row in places]
-            scores = read(asked, view.spellings)
+            scores = self._read(asked, view.spellings)
             several.append(average(scores, n_chains) if n_chains > 1 else scores)
         return several[0] if len(shown) == 1 else agree(several)
+
+    def _read(
+        self, asked: Sequence[Outcome], spellings: Sequence[Sequence[str]]
+    ) -> LabelScores:
+        return read(asked, spellings)
 
     def sampling_error(self, outcomes: Sequence[Outcome]) -> float:
         """Give the median standard error of the leading label, where texts are drawn.

@@ -184,12 +184,12 @@ def label_mass(scores: Floats) -> Floats:
 
     Parameters
     ----------
-    scores : ndarray of shape (n_samples, n_classes)
+    scores : ndarray of shape (..., n_classes)
         Label log scores (natural log).
 
     Returns
     -------
-    mass : ndarray of shape (n_samples,)
+    mass : ndarray of shape (...)
         Probabilities.
 
     Examples
@@ -199,7 +199,7 @@ def label_mass(scores: Floats) -> Floats:
     >>> label_mass(np.log([[0.2, 0.3]])).round(3)
     array([0.5])
     """
-    return np.asarray(np.exp(logsumexp(scores, axis=1)))
+    return np.asarray(np.exp(logsumexp(scores, axis=-1)))
 
 
 def other_tokens(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from math import log
+from math import log, prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,7 +33,8 @@ class FakeBackend(BaseEstimator):
     Parameters
     ----------
     evidence : mapping of str to mapping of str to float, default=None
-        Word in the prompt → surface form → log-odds. Lower case.
+        Word in the prompt → surface form → log-odds. Lower case. Of several words, such
+        as ``"goal sport"``, all must be there.
     bias : mapping of str to float, default=None
         Surface form → log-odds added whatever the prompt says.
     temperature : float, default=1.0
@@ -137,11 +139,12 @@ class FakeBackend(BaseEstimator):
         log_posterior : ndarray of shape (n_forms,)
             Natural log; sums to one.
         """
-        words = re.findall(r"\w+", prompt.casefold())
+        words = Counter(re.findall(r"\w+", prompt.casefold()))
         numbers = [float(number) for number in NUMBER.findall(prompt)]
         evidence, bias = self.evidence or {}, self.bias or {}
+        seen = {key: prod(words[w] for w in key.split()) for key in evidence}
         logits = [
-            sum(evidence.get(word, {}).get(form, 0.0) for word in words)
+            sum(seen[key] * told.get(form, 0.0) for key, told in evidence.items())
             + sum(_direction(form, i) * x for i, x in enumerate(numbers))
             + bias.get(form, 0.0)
             for form in forms
