@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 
 from sklearn_logprob._types import Message
 from sklearn_logprob.backends._cpu import cpu_has, physical_cores
-from sklearn_logprob.backends._llama_plan import Layout, Line, Tokens, lay_out, runs
+from sklearn_logprob.backends._llama_plan import (
+    NOTHING,
+    Layout,
+    Line,
+    Tokens,
+    lay_out,
+    runs,
+)
 
 __all__ = ["LlamaEngine", "convert", "load_engine", "n_parameters"]
 
@@ -30,8 +37,6 @@ N_LINES = 126  # lines a pass, each with a number of its own; two more follow
 BEFORE, PADDING = N_LINES, N_LINES + 1
 # llama.cpp's attention takes another kernel below this many tokens, with other roundings.
 LEAST = 64
-
-NOTHING = np.empty(0, np.int32)
 
 Logits = NDArray[np.float32]
 

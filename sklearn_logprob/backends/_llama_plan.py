@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Layout", "Line", "lay_out", "runs", "shared"]
+__all__ = ["NOTHING", "Layout", "Line", "lay_out", "runs"]
 
 Tokens = NDArray[np.int32]
+
+NOTHING = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +98,10 @@ def runs(
     """
     run: list[Line] = []
     fresh = held = limit = 0
-    before = np.empty(0, np.int32)
+    before = NOTHING
     # big-endian bytes are in the order of the tokens
     for line in sorted(lines, key=lambda line: line.tokens.astype(">i4").tobytes()):
-        new = len(line.tokens) - shared(before, line.tokens)
+        new = len(line.tokens) - _shared(before, line.tokens)
         full = fresh + new > limit or held + new + line.more > room or len(run) == most
         if run and full:
             yield run
@@ -135,8 +137,8 @@ def lay_out(run: Sequence[Line], before: Tokens, most_kept: int) -> Layout:
     tokens = [line.tokens for line in run]
     # what is read must be evaluated, although it may be in memory
     usable = min(most_kept, *(min(line.reads) for line in run))
-    begins = [min(usable, shared(before, tokens[0]))]
-    begins += [shared(one, other) for one, other in itertools.pairwise(tokens)]
+    begins = [min(usable, _shared(before, tokens[0]))]
+    begins += [_shared(one, other) for one, other in itertools.pairwise(tokens)]
     kept = np.minimum.accumulate(begins).tolist()
     n_entries = sum(map(len, tokens)) - sum(begins)
     positions, first = np.empty((2, n_entries), np.int32)
@@ -157,7 +159,7 @@ def lay_out(run: Sequence[Line], before: Tokens, most_kept: int) -> Layout:
     return Layout(entries, positions, first, lines, sorted(reads), begins, kept)
 
 
-def shared(one: Tokens, other: Tokens) -> int:
+def _shared(one: Tokens, other: Tokens) -> int:
     """Length of the beginning that two lines have in common."""
     length = min(len(one), len(other))
     differ = one[:length] != other[:length]

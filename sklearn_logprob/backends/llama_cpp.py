@@ -19,7 +19,7 @@ from sklearn_logprob.backends._llama_weights import (
     find_weights,
 )
 
-__all__ = ["LlamaCppBackend", "find_gguf"]
+__all__ = ["LlamaCppBackend"]
 
 MORE = 2  # tokens that a vocabulary may put around a text; others are a byte or more
 
