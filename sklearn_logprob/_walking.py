@@ -183,7 +183,7 @@ class _Walk:
             np.array([len(self.positions[row]) for row in rows.tolist()]) > depth + 1
         )
         if ongoing.any():
-            undecided = np.array([bool(k) and kind != "sure" for kind, k in claims])
+            undecided = np.array([bool(k) and kind != "sure" for kind, k in claims], bool)
             chosen = np.array([number_of(position.token) for position in here])
             goes_on = (shown.numbers == chosen[shown.owners]) & ongoing[shown.owners]
             taken = np.flatnonzero(goes_on & undecided[places])

@@ -42,7 +42,7 @@ class Cache:
     one transaction, so that a killed process loses nothing that was stored. Neither
     prompts nor keys of a model's provider are stored, only a hash of the request and
     the tokens that came back; what others put into the folder is never executed. What
-    was read once is remembered in this process, up to 256 MB over all folders, for as
+    was read once is remembered in this process, up to 512 MB over all folders, for as
     long as the folder still holds it.
 
     Parameters
@@ -135,7 +135,7 @@ class Cache:
                 text = _read(connection, keys[place])
                 answers[place] = answer = decode(text)
                 if answer is not None:
-                    read.append((keys[place], answer, len(text)))
+                    read.append((keys[place], answer, 2 * len(text) // 3))  # packed
         MEMORY.keep(state, read)
         return answers
 
