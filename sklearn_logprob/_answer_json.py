@@ -2,8 +2,8 @@
 
 ``{"v":2,"p":[[0,[" good"," bad"],"…"]],"c":[[" bad"," good"],"…"],"d":[["good",3]]}``
 holds the positions, the choices and the draws. Alternatives and choices are a list of
-texts, and their log-probabilities as 64-bit floats in base64: half as long as decimal
-digits, exact, and read twenty times as fast. A position begins with the place of the
+texts, and their log-probabilities as 64-bit floats in base64: exact, half as long as
+decimal digits, and read without parsing them. A position begins with the place of the
 chosen token among the alternatives, or else with the token and its log-probability. What
 an answer cost is not kept, as it costs nothing again.
 """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from random import Random
 from threading import Lock
+
+import numpy as np
 
 from sklearn_logprob._types import Answer
 
@@ -56,7 +57,7 @@ class Memory:
         self.size = 0
         self._kept: dict[str, tuple[Answer, object, int]] = {}
         self._lock = Lock()
-        self._random = Random(0)  # its own: users seed the one that all share
+        self._random = np.random.default_rng(0)
 
     def find(self, state: object, keys: Sequence[str]) -> list[Answer | None]:
         """Look answers up.
@@ -95,8 +96,9 @@ class Memory:
                 self.size += size
                 while self.size > self.limit:
                     some = 1 + len(self._kept) // 10
-                    for other in self._random.sample(list(self._kept), some):
-                        self._forget(other)
+                    keys = list(self._kept)
+                    for place in self._random.choice(len(keys), some, replace=False):
+                        self._forget(keys[place])
 
     def _forget(self, key: str) -> None:
         known = self._kept.pop(key, None)

@@ -7,16 +7,18 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import diskcache
 from diskcache.core import DBNAME, MODE_RAW
-from filelock import FileLock
 from platformdirs import user_cache_dir
 
 from sklearn_logprob._answer_json import decode, encode
 from sklearn_logprob._memory import MEMORY
 from sklearn_logprob._types import Answer
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = ["Cache", "resolve_cache"]
 
@@ -164,6 +166,8 @@ class Cache:
         lock : filelock.FileLock
             A context manager. The operating system frees it when its process dies.
         """
+        from filelock import FileLock  # noqa: PLC0415 -- slow to import
+
         _make_private(self.directory)
         return FileLock(os.path.join(self.directory, f"{name}.lock"))
 

@@ -10,8 +10,6 @@ from hashlib import sha256
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from sklearn_logprob._errors import BackendError, RowError
 from sklearn_logprob._types import Backend, Outcome, Request, TokenUsage, Usage
 from sklearn_logprob.cache import Cache
@@ -337,6 +335,8 @@ class _Work:
 
 
 def _progress(total: int, verbose: Literal["auto"] | int) -> Any:
+    from tqdm import tqdm  # noqa: PLC0415 -- slow to import
+
     if verbose == "auto":  # tqdm's disable=None: only in a terminal
         return tqdm(total=total, unit="row", disable=None, delay=SHOW_AFTER)
     return tqdm(total=total, unit="row", disable=not verbose)
