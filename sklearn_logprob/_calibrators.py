@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_softmax, logsumexp, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_logprob._types import Floats
@@ -237,6 +235,8 @@ def _log_odds(s: Floats) -> Floats:
 
 def _platt(z: Floats, is_class: NDArray[np.bool_]) -> tuple[float, float]:
     """Slope and intercept of the logistic curve through smoothed targets."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 -- slow to import
+
     n, n_class = len(z), is_class.sum()
     target = np.where(is_class, (n_class + 1) / (n_class + 2), 1 / (n - n_class + 2))
     mean, spread = z.mean(), z.std() or 1.0
@@ -275,6 +275,8 @@ class IsotonicCalibration(Calibrator):
     """
 
     def _fit(self, s: Floats, y: Any) -> None:
+        from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415 -- slow to import
+
         self.curves_ = [
             IsotonicRegression(y_min=1e-3, y_max=1 - 1e-3, out_of_bounds="clip").fit(
                 p, y == k

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import StratifiedKFold, check_cv
 
 from sklearn_logprob._types import Floats
 
@@ -48,6 +47,11 @@ def make_folds(cv: Any, y: ArrayLike, random_state: Any = None) -> list[Fold]:
     >>> [len(held_out) for _, held_out in make_folds(5, [0, 1, 0, 1, 0, 1])]
     [2, 2, 2]
     """
+    from sklearn.model_selection import (  # noqa: PLC0415 -- slow to import
+        StratifiedKFold,
+        check_cv,
+    )
+
     codes = np.asarray(y)
     if isinstance(cv, Integral):
         largest = np.unique(codes, return_counts=True)[1].max()

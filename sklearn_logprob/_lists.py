@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_logprob._reading import TINIEST, AnswerReader, shown
+from sklearn_logprob._reading import AnswerReader
 from sklearn_logprob._types import Answer, Floats, Outcome, TokenLogprobs
+from sklearn_logprob._walking import TINIEST, is_shown, read_begun, read_positions
 from sklearn_logprob.scoring import LabelScores
 
 __all__ = ["ENOUGH", "mention_scores"]
@@ -91,7 +92,7 @@ def mention_scores(
         if isinstance(outcome, Answer):
             found = _mentioned(reader, outcome.positions)
             censored[row] = found == 0
-            unseen, _, _ = reader.followed(outcome)
+            unseen = read_positions(reader, [outcome])[0, 0]
             likely = np.where(found > 0, found, unseen)
             scores[row] = np.minimum(np.log(likely), ENOUGH)
     nothing = np.where(np.isnan(scores), np.nan, -np.inf)
@@ -115,18 +116,41 @@ def _mentioned(reader: AnswerReader, positions: Sequence[TokenLogprobs]) -> Floa
 
 def _places(reader: AnswerReader, positions: Sequence[TokenLogprobs]) -> list[_Place]:
     """Walk along the answer, from one place where a label may begin to the next."""
-    places: list[_Place] = []
+    found: list[tuple[int, int | None]] = []
     at, between, any_label = 0, "", False
     while at < len(positions) and not (any_label and _is_over(between)):
-        begun = reader.begun(positions[at:])
-        written, length = reader.written(positions[at:])
-        places.append(_Place(begun, written, _passed(positions[at])))
-        if written is None:
+        label, length = _written(reader, positions[at:])
+        found.append((at, label))
+        if label is None:
             between += positions[at].token
         else:
             between, any_label = "", True
         at += length
-    return places
+    if not found:
+        return []
+    begun = read_begun(reader, [Answer(tuple(positions[at:])) for at, _ in found])
+    return [
+        _Place(begins, label, _passed(positions[at]))
+        for begins, (at, label) in zip(begun, found, strict=True)
+    ]
+
+
+def _written(
+    reader: AnswerReader, positions: Sequence[TokenLogprobs]
+) -> tuple[int | None, int]:
+    """Tell which label the answer writes next, and in how many positions.
+
+    Without one it is None, and one position.
+    """
+    text, label, length = "", None, 1
+    for number, position in enumerate(positions, 1):
+        text += position.token
+        said, may_say = reader.match(text)
+        if said - {label}:
+            label, length = next(iter(said)), number
+        if not may_say:
+            break
+    return label, length
 
 
 def _is_over(between: str) -> bool:
@@ -136,10 +160,14 @@ def _is_over(between: str) -> bool:
 
 def _passed(position: TokenLogprobs) -> float:
     """Give the probability of going on as the answer does."""
-    seen = dict(shown(position))
+    tokens = [token for token, _ in position.top]
+    log_probs = np.array([log_prob for _, log_prob in position.top])
+    p = np.where(is_shown(log_probs), np.exp(np.minimum(log_probs, 0.0)), 0.0)
     if _is_separator(position.token):
-        return sum(p for token, p in seen.items() if _is_separator(token))
-    return seen.get(position.token, 0.0)
+        alike = [_is_separator(token) for token in tokens]
+    else:
+        alike = [token == position.token for token in tokens]
+    return float(p[alike].sum() / max(1.0, p.sum()))
 
 
 def _is_separator(token: str) -> bool:

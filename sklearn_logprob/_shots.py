@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils import check_random_state
 
 from sklearn_logprob._checks import check_template
@@ -58,6 +57,10 @@ class NearestShots:
     def __init__(
         self, template: PromptTemplate, pool: Rows, answers: Sequence[str], n_shots: int
     ) -> None:
+        from sklearn.feature_extraction.text import (  # noqa: PLC0415 -- slow to import
+            TfidfVectorizer,
+        )
+
         self.template = template
         self.pool = pool
         self.answers = answers

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.model_selection import StratifiedKFold, check_cv
 
 from sklearn_logprob._affine import AffineCalibration
 from sklearn_logprob._calibrators import (
@@ -183,6 +182,11 @@ def cross_val_proba(
     >>> cross_val_proba(make_calibrator("auto"), S, [0, 1, 0, 1], cv=2).shape
     (4, 2)
     """
+    from sklearn.model_selection import (  # noqa: PLC0415 -- slow to import
+        StratifiedKFold,
+        check_cv,
+    )
+
     scores: Any = as_scores(S)
     y = np.asarray(y)
     if isinstance(cv, Integral):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import pickle
@@ -9,6 +10,7 @@ import shutil
 import sqlite3
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,12 @@ from hypothesis import strategies as st
 from joblib import Parallel, delayed
 
 from sklearn_logprob import Answer, TokenLogprobs, TokenUsage
-from sklearn_logprob.cache import Cache, _decode, _encode, resolve_cache
+from sklearn_logprob._answer_json import decode, encode
+from sklearn_logprob.cache import Cache, resolve_cache
 
 ANSWER = Answer(
     positions=(TokenLogprobs(" é", -0.5, ((" é", -0.5), ("\n", -9999.0))),),
     choices=((" bad", -math.inf), (" good", -0.1)),
-    usage=TokenUsage(60, 1, 30),
 )
 
 pairs = st.tuples(st.text(st.characters()), st.floats())
@@ -34,7 +36,7 @@ answers = st.builds(
         )
     ).map(tuple),
     choices=st.lists(pairs).map(tuple),
-    usage=st.builds(TokenUsage, *[st.integers(0, 10**9)] * 3),
+    draws=st.lists(st.tuples(st.text(st.characters()), st.integers(0))).map(tuple),
 )
 
 
@@ -55,14 +57,36 @@ def in_database(cache: Cache, statement: str, *values: object) -> None:
 @given(answers)
 def test_any_answer_survives_as_ascii_json(answer):
     """Every answer comes back exactly, whatever its characters and floats."""
-    text = _encode(answer)
+    text = encode(answer)
     assert text.isascii()
-    assert repr(_decode(text)) == repr(answer)  # repr, because nan != nan
+    assert repr(decode(text)) == repr(answer)  # repr, because nan != nan
+
+
+def in_first_format(answer):
+    """Write an answer as releases before the second format did."""
+    positions = [(at.token, at.logprob, at.top) for at in answer.positions]
+    return json.dumps((positions, answer.choices, (60, 1, 30), answer.draws))
+
+
+@settings(max_examples=100, deadline=None)
+@given(answers)
+def test_answers_in_the_first_format_are_read(answer):
+    """What was paid for before is not asked for again."""
+    assert repr(decode(in_first_format(answer))) == repr(answer)
+
+
+def test_it_is_compact():
+    """Of 20 tokens with 17 digits each, less than half of what the first format took."""
+    top = tuple((f" {i}", -1 / (i + 3)) for i in range(20))
+    answer = Answer((TokenLogprobs(*top[0], top),), usage=TokenUsage(60, 1, 30))
+    text = encode(answer)
+    assert len(text) < len(in_first_format(answer)) / 2
+    assert decode(text) == replace(answer, usage=TokenUsage())  # it costs nothing again
 
 
 def test_a_whole_number_is_a_logprob():
     """A log-probability written as an int comes back as a float, not as a miss."""
-    answer = _decode(_encode(Answer(choices=((" good", 0),))))
+    answer = decode(encode(Answer(choices=((" good", 0),))))
     assert answer == Answer(choices=((" good", 0.0),))
     assert isinstance(answer.choices[0][1], float)
 
@@ -183,6 +207,14 @@ def test_a_planted_file_name_deletes_nothing(cache, tmp_path):
         '[[],[[" a","b"]],[0,0,0],[]]',
         '[[],[[" a"]],[0,0,0]]',
         "[" * 100_000,
+        '{"v":2,"c":[["a"],"AAAA"]}',
+        '{"v":2,"c":[["a",1],"AAAAAAAAAAAAAAAAAAAAAA=="]}',
+        '{"v":2,"c":[["a"],"?"]}',
+        '{"v":2,"p":7}',
+        '{"v":2,"p":[[5,[],""]]}',
+        '{"v":2,"p":[[[1,2],[],""]]}',
+        '{"v":2,"d":[["a","b"]]}',
+        '{"v":3}',
         b"\x80\x04",
         7,
         None,
@@ -196,6 +228,22 @@ def test_a_damaged_value_is_a_miss(cache, value):
     assert cache.get("a") is None
     cache.set("a", ANSWER)
     assert cache.get("a") == ANSWER
+
+
+def test_a_text_that_is_no_unicode_is_a_miss(cache):
+    """Bytes that SQLite calls a text, and Python could not read as one."""
+    cache.set("a", ANSWER)
+    in_database(cache, "UPDATE Cache SET value = CAST(x'ff22' AS TEXT)")
+    assert cache.get("a") is None
+
+
+def test_many_are_looked_up_at_once(cache):
+    """In the order of the keys, each as often as it is asked for."""
+    assert cache.get_many([]) == []
+    cache.set("a", ANSWER)
+    cache.set("b", Answer())
+    found = cache.get_many(["b", "none", "a", "b"])
+    assert found == [Answer(), None, ANSWER, Answer()]
 
 
 def test_a_pickle_holds_the_folder_alone(cache):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_logprob import Answer, RefusedError, TokenLogprobs
-from sklearn_logprob._lists import mention_scores
+from sklearn_logprob._lists import _written, mention_scores
 from sklearn_logprob._reading import AnswerReader
 
 LABELS = ["sport", "art", "politics", "science"]
@@ -87,10 +87,10 @@ def test_what_is_written_next():
     """A label, its length in tokens, and nothing of what follows it."""
     reader = AnswerReader([["New"], ["New York"], ["art"]])
     tokens = [TokenLogprobs(t, 0.0) for t in (" New", " York", ",", " art")]
-    assert reader.written(tokens) == (1, 2)
-    assert reader.written(tokens[2:]) == (None, 1)
-    assert reader.written([tokens[0], *tokens[2:]]) == (0, 1)
-    assert reader.written(tokens[3:]) == (2, 1)
+    assert _written(reader, tokens) == (1, 2)
+    assert _written(reader, tokens[2:]) == (None, 1)
+    assert _written(reader, [tokens[0], *tokens[2:]]) == (0, 1)
+    assert _written(reader, tokens[3:]) == (2, 1)
 
 
 def test_a_label_that_nothing_shows_is_censored():

@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from platformdirs import user_cache_dir
 
 from sklearn_logprob.backends._cpu import cpu_has
@@ -145,6 +144,8 @@ def _converted(path: Path, digest: str, name: str, folder: Path) -> Path | None:
     try:
         if not target.is_file():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            from filelock import FileLock  # start-up stays light
+
             with FileLock(f"{target}.lock"):
                 if not target.is_file():  # another process may have been at it
                     _convert(path, target, name)
