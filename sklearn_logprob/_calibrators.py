@@ -103,6 +103,9 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         codes: Codes = self.predict_proba(S).argmax(axis=1)
         return codes
 
+    def _check(self) -> None:
+        """Raise what can be told without data; most have nothing to tell."""
+
     def _fit(self, s: Floats, y: Any) -> None:
         raise NotImplementedError
 

@@ -114,7 +114,7 @@ def make_calibrator(calibrator: Any) -> Any:
 
 def _checked(calibrator: Any) -> Any:
     """Find out before any model is asked whether it can be fitted."""
-    if isinstance(calibrator, VennAbersCalibration):
+    if isinstance(calibrator, Calibrator):
         calibrator._check()
     return calibrator
 
