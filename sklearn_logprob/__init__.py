@@ -41,14 +41,17 @@ from sklearn_logprob.cache import Cache
 from sklearn_logprob.calibration import (
     AffineCalibration,
     BatchCalibration,
+    BetaCalibration,
     IsotonicCalibration,
     NoCalibration,
     SigmoidCalibration,
+    VennAbersCalibration,
     calibrated_proba,
     cross_val_proba,
     make_calibrator,
 )
 from sklearn_logprob.classifier import LogprobClassifier
+from sklearn_logprob.content_free import DomainPrompt, DomainWords, FixedInputs
 from sklearn_logprob.costs import LeastCost
 from sklearn_logprob.label_reports import LabelReports
 from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
@@ -84,11 +87,15 @@ __all__ = [
     "BackendError",
     "BatchCalibration",
     "BestMetric",
+    "BetaCalibration",
     "Cache",
     "ChowRule",
+    "DomainPrompt",
+    "DomainWords",
     "FailedRowsWarning",
     "FakeBackend",
     "FewLabelsWarning",
+    "FixedInputs",
     "FixedThreshold",
     "GeminiBackend",
     "GeminiDecisionsBackend",
@@ -134,6 +141,7 @@ __all__ = [
     "UnsupportedRequestError",
     "Usage",
     "VLLMBackend",
+    "VennAbersCalibration",
     "VerbalisedBackend",
     "Verbalizer",
     "calibrated_proba",

@@ -28,6 +28,7 @@ from sklearn_logprob.calibration import (
     NoCalibration,
     make_calibrator,
 )
+from sklearn_logprob.content_free import make_content_free
 from sklearn_logprob.prompts import make_template
 from sklearn_logprob.readout import make_readout
 from sklearn_logprob.rejection import make_rejector
@@ -90,11 +91,7 @@ def prepare(
                 f"The {name!r} parameter of LogprobClassifier must be "
                 f"{', '.join(map(repr, known))}. Got {value!r} instead."
             )
-    if isinstance(estimator.content_free, str):
-        raise ValueError(
-            "The 'content_free' parameter of LogprobClassifier must be a sequence of "
-            f"texts such as ('N/A', ''). Got {estimator.content_free!r} instead."
-        )
+    make_content_free(estimator.content_free)
     if X is None:
         forget_rows(estimator)
     rows = None if X is None else read_rows(X, estimator, reset=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,6 +21,7 @@ from sklearn_logprob._label_sets import indicator_of
 from sklearn_logprob._planning import PlannedRequests, plan
 from sklearn_logprob._preparing import prepare
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
+from sklearn_logprob.content_free import make_content_free, mean_log_proba
 from sklearn_logprob.scoring import LabelScores, label_mass
 
 __all__ = ["LogprobClassifier"]
@@ -54,10 +55,11 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         How much of a label is read. "auto" and "sequence" score whole labels where the
         backend can. On top-k answers "auto" reads as many tokens as tell the labels
         apart, "sequence" as many as the longest label takes.
-    content_free : sequence of str, default=()
+    content_free : sequence of str, DomainWords or DomainPrompt, default=()
         Inputs without content, such as ``("N/A", "[MASK]", "")``, put into every field:
-        contextual calibration [1]_ subtracts what the model says about them. Calibrators
-        that learn a bias make it superfluous.
+        contextual calibration [1]_ subtracts what the model says about them. Or random
+        words of X, or a prompt without the row. Calibrators that learn a bias make it
+        superfluous.
     calibrator : str, classifier or None, default="auto"
         Map from label log scores to probabilities. "auto" is the maximum-a-posteriori
         affine map centred by batch calibration [2]_; also "temperature", "sigmoid",
@@ -170,7 +172,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         verbalizer: Any = None,
         classes: Sequence[Any] | None = None,
         label_scoring: str = "auto",
-        content_free: Sequence[str] = (),
+        content_free: Any = (),
         calibrator: Any = "auto",
         readout: Any = "labels",
         threshold: Any = None,
@@ -235,8 +237,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self.backend_, self.prompt_ = scorer.backend, scorer.template
         self._scorer, self.usage_ = scorer, Usage()
 
-        columns = ("text",) if rows is None else rows.columns
-        self.content_free_scores_ = self._ask_content_free(columns, head.n_classes)
+        self.content_free_scores_ = self._ask_content_free(rows, head.n_classes)
         outcomes = self._ask(requests)
         read = scorer.read(outcomes)
         if outcomes and np.isnan(read.scores).all():
@@ -483,12 +484,16 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         """Subtract what the labels get without content: contextual calibration."""
         return np.asarray(scores - self.content_free_scores_)
 
-    def _ask_content_free(self, columns: tuple[str, ...], n_classes: int) -> Floats:
-        if not self.content_free or n_classes == 1:
+    def _ask_content_free(self, rows: Rows | None, n_classes: int) -> Floats:
+        template, inputs = make_content_free(self.content_free).asked(
+            self.prompt_, rows or Rows(("text",), []), self.random_state
+        )
+        if not len(inputs) or n_classes == 1:
             return np.zeros(n_classes)
-        empty = Rows(columns, [(text,) * len(columns) for text in self.content_free])
-        scores = self._scorer.read(self._ask(self._scorer.requests(empty))).scores
-        return np.asarray(np.log(softmax(scores, axis=-1).mean(axis=0)))
+        scorer = replace(self._scorer, template=template)
+        requests = scorer.requests(inputs)
+        outcomes = scorer.ask(requests, self.cache, self.usage_, self.verbose)
+        return mean_log_proba(scorer.read(outcomes).scores)
 
     def _describe(self, outcomes: Sequence[Outcome], read: LabelScores) -> None:
         """Learn how well prompt and labels suit the model."""

@@ -144,7 +144,7 @@ def _converted(path: Path, digest: str, name: str, folder: Path) -> Path | None:
     try:
         if not target.is_file():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            from filelock import FileLock  # start-up stays light
+            from filelock import FileLock  # noqa: PLC0415 -- start-up stays light
 
             with FileLock(f"{target}.lock"):
                 if not target.is_file():  # another process may have been at it
