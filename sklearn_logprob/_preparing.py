@@ -71,7 +71,9 @@ def prepare(
         forget_rows(estimator)
     rows = None if X is None else read_rows(X, estimator, reset=True)
     verbalizer = make_verbalizer(estimator.verbalizer)
-    labels = resolve_labels(y, estimator.classes, verbalizer.forms)
+    labels = resolve_labels(
+        y, estimator.classes, verbalizer.forms, added=verbalizer.added
+    )
     if labels.codes is not None:
         if rows is None:
             raise ValueError("fit got labels in y, but no texts in X.")
@@ -89,6 +91,12 @@ def prepare(
         descriptions=verbalizer.described(labels.names),
         on_error=estimator.on_error,
     )
+    if scorer.stacks and estimator.readout != "labels":
+        raise ValueError(
+            "The 'readout' parameter of LogprobClassifier must be 'labels' with "
+            "PromptEnsemble(combine='stack'), which weights the label scores; tokens go "
+            f"with combine='average'. Got {estimator.readout!r} instead."
+        )
     return rows, labels, scorer
 
 

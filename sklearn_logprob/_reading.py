@@ -1,7 +1,8 @@
 """Reading one answer: which class each returned token belongs to.
 
 A token counts for a class when it begins exactly one class's surface form. A token that
-begins several is followed along the generated path.
+begins several is followed along the generated path. One class may have no surface form:
+it stands for everything that is no label, and gets what the others leave.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = ["AnswerReader"]
 SENTINEL = -9990.0  # -9999 (OpenAI, vLLM) and -3.4e38 (llama.cpp) mean "below top-k"
 TINIEST = 1e-9  # probability of a censored label when top-k shows (almost) everything
 UNDERFLOW = 1e-38  # of an exact score: where the model's float32 softmax ends
+ROUNDING = 1e-6  # of what exact scores leave to 1: sums of float32 numbers are no closer
 DECORATION = " \t\r\n\"'“”‘’«»*_`#>([{<-–—:•▁Ġ"  # may stand before a label in an answer
 
 
@@ -28,6 +30,7 @@ class AnswerReader:
     def __init__(self, spellings: Sequence[Sequence[str]]) -> None:
         self.spellings = spellings
         self.n_classes = len(spellings)
+        self.rest = next((k for k, forms in enumerate(spellings) if not forms), None)
         firsts = {form[0] for forms in spellings for form in forms}
         # A label may itself begin with a dash or a quote: then it is no decoration.
         self.decoration = "".join(c for c in DECORATION if c not in firsts)
@@ -44,7 +47,7 @@ class AnswerReader:
         total = np.zeros(self.n_classes)
         for choice, log_prob in answer.choices:
             total[self.owner[choice]] += exp(log_prob)
-        total = np.maximum(total, UNDERFLOW) / max(1.0, total.sum())
+        total = self._with_rest(np.maximum(total, UNDERFLOW))
         return total, total, total
 
     def followed(self, answer: Answer) -> tuple[Floats, Floats, Floats]:
@@ -59,9 +62,19 @@ class AnswerReader:
         point = read.sure + read.shared
         unseen = point <= 0
         point[unseen] = min(floor, left / max(1, unseen.sum()))
-        point /= max(1.0, point.sum())
+        point = self._with_rest(point)
         upper = np.minimum(np.maximum(read.sure + read.possible, point), 1.0)
+        if self.rest is not None:
+            labelled = np.delete(read.sure, self.rest).sum()
+            upper[self.rest] = max(1.0 - labelled, point[self.rest])
         return point, np.minimum(read.sure, point), upper
+
+    def _with_rest(self, total: Floats) -> Floats:
+        """Give the class without surface forms what the others leave of 1."""
+        if self.rest is not None:
+            total[self.rest] = 0.0
+            total[self.rest] = max(1.0 - total.sum(), ROUNDING)
+        return np.asarray(total / max(1.0, total.sum()))
 
     def _walk(
         self,
@@ -105,6 +118,8 @@ class AnswerReader:
                     read.possible[k] += reach * p
                     if not self._is_weak(text):
                         read.shared[k] += reach * p / len(claims)
+            elif self.rest is not None:
+                read.sure[self.rest] += reach * p
 
     def _settled(self, text: str, said: frozenset[int], may_say: frozenset[int]) -> bool:
         """Whether the text belongs to exactly one class."""

@@ -31,6 +31,7 @@ from sklearn_logprob.rejection import make_rejector
 from sklearn_logprob.report import make_report
 from sklearn_logprob.scorer import LabelScorer
 from sklearn_logprob.scoring import LabelScores, label_mass
+from sklearn_logprob.suggestions import SuggestedLabels, suggest_labels
 from sklearn_logprob.thresholds import make_selector
 
 __all__ = ["LogprobClassifier"]
@@ -52,7 +53,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         Who answers: ``"llama-cpp"`` (a small model in this process),
         ``"llama-cpp:PATH.gguf"``, ``"openai:MODEL"``, ``"fake"``, or a backend object,
         whose parameters a grid search can reach.
-    prompt : str, PromptTemplate or None, default=None
+    prompt : str, PromptTemplate, PromptEnsemble or None, default=None
         Template with named fields: ``{text}`` for texts, the column names for a table,
         ``{labels}`` for the list of labels. None builds a plain question.
     verbalizer : mapping, Verbalizer or None, default=None
@@ -107,7 +108,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         The classes, sorted.
     verbalizer_ : dict
         Class → surface forms.
-    prompt_ : PromptTemplate
+    prompt_ : PromptTemplate or PromptEnsemble
         The template in use.
     backend_ : Backend
         The backend in use; it holds neither weights nor keys.
@@ -260,7 +261,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self.class_prior_ = labels.shares
         S = self._debias(read.scores[answered])
         self._features, evidence, found = read_out(
-            readout, S, codes, outcomes, answered=answered, per_row=scorer.per_row
+            readout, S, codes, outcomes, answered=answered, features=scorer.features
         )
         calibrator = calibrator if found is None else found
         unfitted = clone(calibrator)
@@ -437,6 +438,50 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         requests = self._scorer.requests(read_rows(X, self, reset=False))
         return self._scorer.read(self._ask(requests)).scores
 
+    def suggest_labels(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        n: int = 5,
+        min_probability: float = 0.01,
+    ) -> SuggestedLabels:
+        """Find words besides the labels that are worth a class, or a surface form.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`. With those of `fit` nothing is
+            asked, for the answers are in the cache.
+        y : array-like of shape (n_samples,), default=None
+            Labels, which tell the class that a word goes with.
+        n : int, default=5
+            How many to give at most.
+        min_probability : float, default=0.01
+            Mean probability below which a word is not worth a label.
+
+        Returns
+        -------
+        suggestions : SuggestedLabels
+            A list of `SuggestedLabel`; ``print`` shows it. See
+            `suggestions.suggest_labels` for what is left out.
+
+        Raises
+        ------
+        ValueError
+            If the model answers with codes.
+        """
+        check_is_fitted(self)
+        view, per_row = self._scorer.views[0], self._scorer.per_row
+        if view.answers:
+            raise ValueError(
+                "suggest_labels needs answers in words: fit without codes= of Verbalizer."
+            )
+        outcomes = self._ask(self._scorer.requests(read_rows(X, self, reset=False)))
+        forms = view.spellings
+        found = suggest_labels(outcomes, forms, y, min_probability, per_row=per_row)
+        return SuggestedLabels(found[:n])
+
     def requests(self, X: Any, y: ArrayLike | None = None) -> PlannedRequests:
         """Show what would be sent for X and about what it costs, without sending it.
 
@@ -517,7 +562,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self.label_mass_ = self.censored_share_ = np.nan
         if not outcomes:
             return
-        self.label_mass_ = float(np.nanmedian(label_mass(read.scores)))
+        labelled = read.scores[:, self._scorer.named]
+        self.label_mass_ = float(np.nanmedian(label_mass(labelled)))
         self.censored_share_ = float(read.censored.mean())
         if self.label_mass_ < LOW_LABEL_MASS:
             said = ", ".join(map(repr, self.other_tokens_["token"][:5].tolist()))

@@ -15,6 +15,7 @@ from sklearn_logprob._errors import PromptError
 from sklearn_logprob._fields import Parts, columns_used, fill, read_fields
 from sklearn_logprob._inputs import Rows, cell_text
 from sklearn_logprob._types import Message, Role
+from sklearn_logprob.ensembles import PromptEnsemble
 
 __all__ = ["PromptTemplate", "make_template"]
 
@@ -232,12 +233,12 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
 
 def make_template(
     prompt: Any, columns: Sequence[str], *, coded: bool = False
-) -> PromptTemplate:
+) -> PromptTemplate | PromptEnsemble:
     """Turn the `prompt` parameter of a classifier into a template.
 
     Parameters
     ----------
-    prompt : str, PromptTemplate or None
+    prompt : str, PromptTemplate, PromptEnsemble or None
         None builds a plain prompt: the labels, the row, and "Label:".
     columns : sequence of str
         Names of the columns of X; ``["text"]`` for texts.
@@ -246,8 +247,9 @@ def make_template(
 
     Returns
     -------
-    template : PromptTemplate
-        The template; an object that has a method `render` is returned as it is.
+    template : PromptTemplate or PromptEnsemble
+        The template; an object that has a method `render` is returned as it is. Of an
+        ensemble, a new one with all members made so.
 
     Raises
     ------
@@ -264,6 +266,10 @@ def make_template(
     year: {year}
     Label:
     """
+    if isinstance(prompt, PromptEnsemble):
+        prompt.check()
+        made = [make_template(each, columns, coded=coded) for each in prompt.templates]
+        return PromptEnsemble(made, combine=prompt.combine)
     if prompt is None:
         # a caption is one line without braces, whatever the column is called
         captions = [" ".join(re.sub("[{}]", " ", name).split()) for name in columns]
@@ -278,8 +284,8 @@ def make_template(
     if hasattr(prompt, "render"):
         return cast(PromptTemplate, prompt)
     raise TypeError(
-        "The 'prompt' parameter of LogprobClassifier must be a str, a PromptTemplate "
-        f"or None. Got {prompt!r} instead."
+        "The 'prompt' parameter of LogprobClassifier must be a str, a PromptTemplate, "
+        f"a PromptEnsemble or None. Got {prompt!r} instead."
     )
 
 

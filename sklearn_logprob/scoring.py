@@ -34,6 +34,7 @@ __all__ = [
     "label_mass",
     "label_scores",
     "other_tokens",
+    "shares",
     "tokens_to_read",
 ]
 
@@ -235,7 +236,7 @@ def other_tokens(
     reader = AnswerReader(spellings)
     total: dict[str, float] = defaultdict(float)
     for answer in answers:
-        for token, probability in _shares(answer):
+        for token, probability in shares(answer):
             if not any(reader.match(token)):
                 total[token.strip() or token] += probability
     ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:n_tokens]
@@ -243,8 +244,26 @@ def other_tokens(
     return np.array(rows, dtype=[("token", object), ("mean_probability", np.float64)])
 
 
-def _shares(answer: Answer) -> list[tuple[str, float]]:
-    """Give the first tokens, or else the drawn texts, with their probabilities."""
+def shares(answer: Answer) -> list[tuple[str, float]]:
+    """Give what the answer begins with: tokens, or the texts that were drawn.
+
+    Parameters
+    ----------
+    answer : Answer
+        Any.
+
+    Returns
+    -------
+    shares : list of (str, float)
+        The tokens shown at the first position, or else the texts, with probabilities.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import Answer
+    >>> from sklearn_logprob.scoring import shares
+    >>> shares(Answer(draws=(("good", 3), ("bad", 1))))
+    [('good', 0.75), ('bad', 0.25)]
+    """
     if answer.positions:
         return [(token, exp(min(lp, 0.0))) for token, lp in answer.positions[0].top]
     n_draws = sum(times for _, times in answer.draws)
