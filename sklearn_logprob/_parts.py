@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.special import log_softmax
 
 from sklearn_logprob._chains import after_prefix
 from sklearn_logprob._errors import PromptError, UnreadableAnswerError
@@ -159,8 +158,8 @@ def deviations(scores: Floats) -> Any:
     Returns
     -------
     F : sparse matrix of shape (n_samples, n_templates * n_classes), in CSR format
-        Normalised scores less their mean over the templates that have an answer; 0 for
-        the others.
+        Scores less their mean over the classes, and then over the templates that have
+        an answer; 0 for the others.
 
     Examples
     --------
@@ -169,8 +168,7 @@ def deviations(scores: Floats) -> Any:
     >>> deviations(np.log([[[0.8, 0.2]], [[0.2, 0.8]]])).toarray().round(2)
     array([[ 0.69, -0.69, -0.69,  0.69]])
     """
-    s = log_softmax(scores, axis=2)
-    s = s - s.mean(axis=2, keepdims=True)
+    s = scores - scores.mean(axis=2, keepdims=True)
     known = ~np.isnan(s)
     # Differences to one of them first: equal templates then deviate by nothing at all.
     first = np.nanmax(np.where(known, s, -np.inf), axis=0)

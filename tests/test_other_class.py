@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, clone
@@ -81,6 +81,7 @@ probabilities = st.lists(st.floats(1e-6, 1), min_size=5, max_size=5)
 
 
 @given(probabilities, st.floats(0.0, 1.0))
+@example([1.0] * 5, 1.0)
 def test_exact_labels_and_the_rest_sum_to_one(weights, mass):
     """The rest is 1 less the labels; they keep their scores, up to what 1e-6 takes."""
     p = np.array(weights[:4]) / sum(weights[:4]) * mass
