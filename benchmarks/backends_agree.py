@@ -33,7 +33,7 @@ from sklearn_logprob import (
     OpenAIBackend,
     PromptTemplate,
 )
-from sklearn_logprob.backends.llama_cpp import find_gguf
+from sklearn_logprob.backends._llama_weights import find_gguf
 from sklearn_logprob.backends.transformers import TransformersBackend
 from sklearn_logprob.datasets import fetch_rotten_tomatoes
 

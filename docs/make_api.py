@@ -18,7 +18,8 @@ from sklearn_logprob import backends, datasets, metrics, plots, priors
 PAGE = Path(__file__).with_name("api.md")
 GROUPS = {
     "The classifier": "LogprobClassifier",
-    "Prompts and labels": "PromptTemplate Verbalizer",
+    "Prompts and labels": "PromptTemplate PromptEnsemble Verbalizer "
+    "SuggestedLabel SuggestedLabels",
     "Calibration": "AffineCalibration BatchCalibration SigmoidCalibration "
     "IsotonicCalibration BetaCalibration VennAbersCalibration NoCalibration "
     "make_calibrator calibrated_proba cross_val_proba",

@@ -53,6 +53,7 @@ from sklearn_logprob.calibration import (
 from sklearn_logprob.classifier import LogprobClassifier
 from sklearn_logprob.content_free import DomainPrompt, DomainWords, FixedInputs
 from sklearn_logprob.costs import LeastCost
+from sklearn_logprob.ensembles import PromptEnsemble
 from sklearn_logprob.label_reports import LabelReports
 from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
 from sklearn_logprob.prediction_sets import LeastAmbiguousSets
@@ -60,6 +61,7 @@ from sklearn_logprob.prompts import PromptTemplate
 from sklearn_logprob.readout import TokenReadout, cross_val_readout
 from sklearn_logprob.rejection import ChowRule, RiskAtMost
 from sklearn_logprob.report import Report, make_report
+from sklearn_logprob.suggestions import SuggestedLabel, SuggestedLabels
 from sklearn_logprob.thresholds import BestMetric, FixedThreshold
 from sklearn_logprob.verbalizers import Verbalizer
 
@@ -117,6 +119,7 @@ __all__ = [
     "OpenAIDecisionsBackend",
     "OperatingPointError",
     "PrecisionAtLeast",
+    "PromptEnsemble",
     "PromptError",
     "PromptTemplate",
     "PromptTooLongError",
@@ -130,6 +133,8 @@ __all__ = [
     "SamplingBackend",
     "SigmoidCalibration",
     "SingleClassWarning",
+    "SuggestedLabel",
+    "SuggestedLabels",
     "SystemOneBackend",
     "TokenLogprobs",
     "TokenReadout",

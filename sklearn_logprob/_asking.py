@@ -10,6 +10,7 @@ import numpy as np
 from sklearn_logprob._errors import PromptError, UnsupportedRequestError
 from sklearn_logprob._inputs import Rows
 from sklearn_logprob._lists import ENOUGH, mention_scores
+from sklearn_logprob._parts import Part
 from sklearn_logprob._types import Outcome, Request
 from sklearn_logprob._views import View, plain_view
 from sklearn_logprob.scorer import LabelScorer
@@ -144,7 +145,7 @@ class OneQueryScorer(LabelScorer):
     6
     """
 
-    def _asked(self) -> Request:
+    def _asked(self, part: Part) -> Request:
         n_top = self.backend.max_top_logprobs
         if self._decides or not n_top:
             raise UnsupportedRequestError(
@@ -152,10 +153,9 @@ class OneQueryScorer(LabelScorer):
                 f"{type(self.backend).__name__} returns none with log-probabilities: use "
                 "multilabel='per_label'."
             )
-        reasoning = getattr(self.template, "max_tokens", None)
         spellings = self.views[0].spellings
         room = sum(1 + tokens_to_read([forms], whole=True) for forms in spellings)
-        return Request((), max_tokens=reasoning or room, top_logprobs=n_top)
+        return Request((), max_tokens=part.max_tokens or room, top_logprobs=n_top)
 
     def _read(
         self, asked: Sequence[Outcome], spellings: Sequence[Sequence[str]]

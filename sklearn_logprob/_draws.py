@@ -61,6 +61,8 @@ def label_counts(reader: AnswerReader, draws: Sequence[tuple[str, int]]) -> Floa
         said, _ = reader.match(text)
         for label in said:  # one at most: no two labels are spelt alike
             counts[label] += times
+    if reader.rest is not None:  # the class of all that is no label
+        counts[reader.rest] = sum(times for _, times in draws) - counts.sum()
     return counts
 
 

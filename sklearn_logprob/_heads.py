@@ -130,7 +130,7 @@ class Head:
         S: Floats,
         codes: Codes | None,
         outcomes: Sequence[Outcome],
-        per_row: int = 1,
+        features: Any = None,
     ) -> Head:
         """Learn everything.
 
@@ -142,28 +142,28 @@ class Head:
             Classes; None without labels.
         outcomes : sequence of Answer or RowError
             What the scores were read from.
-        per_row : int, default=1
-            How many of them a row has.
+        features : TokenFeatures or TemplateFeatures, default=None
+            Makes features of outcomes; unfitted.
 
         Returns
         -------
         Head
             Itself.
         """
-        return self.settle(self.calibrate(S, codes, outcomes, per_row))
+        return self.settle(self.calibrate(S, codes, outcomes, features))
 
     def calibrate(
         self,
         S: Floats,
         codes: Codes | None,
         outcomes: Sequence[Outcome],
-        per_row: int = 1,
+        features: Any = None,
     ) -> Seen:
         """Learn the map to probabilities.
 
         Parameters
         ----------
-        S, codes, outcomes, per_row
+        S, codes, outcomes, features
             As for `learn`.
 
         Returns
@@ -180,7 +180,7 @@ class Head:
             codes,
             outcomes,
             answered=answered,
-            per_row=per_row,
+            features=features,
         )
         self.unfitted = self.calibrator if found is None else found
         calibrator = clone(self.unfitted)

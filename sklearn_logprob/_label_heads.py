@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from sklearn_logprob._errors import LogprobError
+from sklearn_logprob._features import TokenFeatures
 from sklearn_logprob._heads import Head
 from sklearn_logprob._rare_labels import RareLabelCalibration
 from sklearn_logprob._types import Floats, Outcome
@@ -103,7 +104,7 @@ class LabelHeads:
         S: Floats,
         codes: Codes | None,
         outcomes: Sequence[Outcome],
-        per_row: int = 1,
+        features: TokenFeatures | None = None,
     ) -> LabelHeads:
         """Learn everything, label by label.
 
@@ -115,19 +116,19 @@ class LabelHeads:
             Whether each label applies.
         outcomes : sequence of Answer or RowError
             What the scores were read from: for each row one question, or one a label.
-        per_row : int, default=1
-            How many outcomes a question has.
+        features : TokenFeatures, default=None
+            Makes features of the outcomes of a question; unfitted.
 
         Returns
         -------
         LabelHeads
             Itself.
         """
-        self.per_row = per_row
+        self.per_row = 1 if features is None else features.per_row
         columns: Any = [None] * len(self.heads) if codes is None else codes.T
         parts = S.swapaxes(0, 1), columns, self._split(S, outcomes)
         each = zip(self.heads, *parts, strict=True)
-        seen = [head.calibrate(s, y, own, per_row) for head, s, y, own in each]
+        seen = [head.calibrate(s, y, own, copy(features)) for head, s, y, own in each]
         if self.pooled is not None:
             P = np.concatenate([one.proba for one in seen])
             told = [one.codes for one in seen if one.codes is not None]

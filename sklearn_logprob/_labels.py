@@ -64,6 +64,7 @@ def resolve_labels(
     y: ArrayLike | None,
     classes: Sequence[Any] | None,
     forms: Mapping[Any, Any] | None,
+    added: Sequence[Any] = (),
 ) -> Labels:
     """Find the classes, their names and the codes of y.
 
@@ -75,6 +76,8 @@ def resolve_labels(
         All classes, where they are given.
     forms : mapping or None
         Class to surface forms, where they are given.
+    added : sequence, default=()
+        Classes there are besides those given, or those of y.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def resolve_labels(
     ValueError
         If neither y nor names are given, or y holds a label that is not among them.
     """
-    known = _known_names(classes, forms)
+    known = _known_names(classes, forms, added)
     if y is None:
         if known is None:
             raise ValueError(
@@ -99,7 +102,8 @@ def resolve_labels(
     present = np.unique(target)
     if known is None:
         _warn_unnamed(present)
-        labels = Labels(present, present.tolist(), np.searchsorted(present, target))
+        every = _joined(present, added)
+        labels = Labels(every, every.tolist(), np.searchsorted(every, target))
     elif np.isin(present, known).all() and _comparable(present, known):
         labels = Labels(known, known.tolist(), np.searchsorted(known, target))
     elif _are_codes(present, len(known)):
@@ -150,7 +154,7 @@ def positive_last(labels: Labels, pos_label: Any) -> NDArray[np.intp]:
 
 
 def _known_names(
-    classes: Sequence[Any] | None, forms: Mapping[Any, Any] | None
+    classes: Sequence[Any] | None, forms: Mapping[Any, Any] | None, added: Sequence[Any]
 ) -> NDArray[Any] | None:
     given = forms if classes is None else classes
     if given is None:
@@ -167,7 +171,21 @@ def _known_names(
             "The 'classes' parameter of LogprobClassifier must hold each label once. "
             f"Got {names!r} instead."
         )
-    return known
+    return _joined(known, added)
+
+
+def _joined(names: NDArray[Any], added: Sequence[Any]) -> NDArray[Any]:
+    """Sort the classes together with those that are added."""
+    words = names.dtype.kind in "OUST"
+    for label in added:
+        if isinstance(label, str) is not words:
+            raise ValueError(
+                "The 'other_class' parameter of Verbalizer must be a "
+                f"{'text' if words else 'number'}, as the classes are "
+                f"{names.tolist()[:5]}. Got {label!r} instead. (If y held words, a "
+                "scikit-learn meta-estimator has encoded it: pass classes=[...].)"
+            )
+    return np.union1d(names, added) if len(added) else names
 
 
 def _check_target(y: ArrayLike) -> NDArray[Any]:

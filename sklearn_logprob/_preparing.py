@@ -97,8 +97,11 @@ def prepare(
     rows = None if X is None else read_rows(X, estimator, reset=True)
     verbalizer = make_verbalizer(estimator.verbalizer)
     several = estimator.multilabel is not None or form_of(y) != "labels"
-    resolve = resolve_label_sets if several else resolve_labels
-    labels = resolve(y, estimator.classes, verbalizer.forms)
+    if several:
+        labels = resolve_label_sets(y, estimator.classes, verbalizer.forms)
+    else:
+        added = verbalizer.added
+        labels = resolve_labels(y, estimator.classes, verbalizer.forms, added=added)
     if labels.codes is not None:
         if rows is None:
             raise ValueError("fit got labels in y, but no texts in X.")
@@ -106,13 +109,36 @@ def prepare(
     head = _make_head(estimator, labels)
     columns = ("text",) if rows is None else rows.columns
     scorer = _make_scorer(estimator, labels, verbalizer, columns)
+    _check_ensemble(estimator, labels, scorer)
     return *_set_shots_apart(estimator, rows, labels, scorer), head
+
+
+def _check_ensemble(estimator: Any, labels: Labels, scorer: LabelScorer) -> None:
+    if not scorer.stacks:
+        return
+    if labels.several:
+        raise ValueError(
+            "PromptEnsemble(combine='stack') weights the scores of one label a row, and "
+            "here several may apply: use combine='average'."
+        )
+    if estimator.readout != "labels":
+        raise ValueError(
+            "The 'readout' parameter of LogprobClassifier must be 'labels' with "
+            "PromptEnsemble(combine='stack'), which weights the label scores; tokens go "
+            f"with combine='average'. Got {estimator.readout!r} instead."
+        )
 
 
 def _make_scorer(
     estimator: Any, labels: Labels, verbalizer: Verbalizer, columns: tuple[str, ...]
 ) -> LabelScorer:
     names, multilabel = labels.names, estimator.multilabel or MULTILABEL[0]
+    if labels.several and verbalizer.added:
+        raise ValueError(
+            f"The verbalizer adds the class {verbalizer.other_class!r} for texts that no "
+            "label fits, and where several labels may apply, none may: leave other= and "
+            "none_option= of Verbalizer out."
+        )
     resolved = list(verbalizer.resolve(names).values())
     per_label = labels.several and multilabel == "per_label"
     asking = QUESTIONS[multilabel] if labels.several else None

@@ -26,6 +26,8 @@ class AnswerReader:
 
     def __init__(self, spellings: Sequence[Sequence[str]]) -> None:
         self.n_classes = len(spellings)
+        # one class may stand for everything that is no label
+        self.rest = next((k for k, forms in enumerate(spellings) if not forms), None)
         owned = [(form, k) for k, forms in enumerate(spellings) for form in forms]
         self._alike: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for form, k in owned:
@@ -53,7 +55,8 @@ class AnswerReader:
         if held is not None and claims <= {held}:
             return "sure", frozenset({held})
         if not claims:
-            return "weak", NONE
+            rest = self.rest
+            return ("weak", NONE) if rest is None else ("sure", frozenset({rest}))
         weak = self._is_weak(text)
         if len(claims) == 1 and not (may_say and weak):
             return "sure", claims

@@ -11,6 +11,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from sklearn_logprob._evidence import Evidence
 from sklearn_logprob._features import TokenFeatures
+from sklearn_logprob._parts import TemplateFeatures
+from sklearn_logprob._stacking import StackedCalibration
 from sklearn_logprob._types import Floats, Outcome
 from sklearn_logprob.readout import TokenReadout, make_readout
 
@@ -107,8 +109,8 @@ def read_out(
     outcomes: Sequence[Outcome],
     *,
     answered: NDArray[Any],
-    per_row: int = 1,
-) -> tuple[TokenFeatures | None, Any, ReadoutCalibration | None]:
+    features: Any = None,
+) -> tuple[Any, Any, ReadoutCalibration | StackedCalibration | None]:
     """Learn from everything that the answers show, if that is better.
 
     Parameters
@@ -123,17 +125,17 @@ def read_out(
         Of all rows.
     answered : ndarray of bool
         Which rows have an answer.
-    per_row : int, default=1
-        How many outcomes a row has.
+    features : TokenFeatures or TemplateFeatures, default=None
+        Makes features of outcomes; unfitted. Those of templates are for a stack.
 
     Returns
     -------
-    features : TokenFeatures or None
-        None where the labels alone are as good, or nothing was asked for.
+    features : transformer or None
+        Fitted. None where the labels alone are as good, or nothing was asked for.
     S : ndarray or Evidence
         What the calibrator gets.
-    calibrator : ReadoutCalibration or None
-        Unfitted, with the weight that was found.
+    calibrator : ReadoutCalibration, StackedCalibration or None
+        Unfitted, with the weight of the read-out that was found.
 
     Examples
     --------
@@ -144,9 +146,12 @@ def read_out(
     >>> read_out(make_readout("labels"), S, None, [], answered=everything)
     (None, array([[0., 0.]]), None)
     """
+    if codes is not None and isinstance(features, TemplateFeatures):
+        both = Evidence(S, features.transform(outcomes)[answered])
+        return features, both, StackedCalibration(readout.calibrator)
     if codes is None or readout.weight == 0:
         return None, S, None
-    features = TokenFeatures(per_row=per_row).fit(outcomes)
+    features = (TokenFeatures() if features is None else features).fit(outcomes)
     both = Evidence(S, features.transform(outcomes)[answered])
     weight = clone(readout).fit(both.S, both.F, codes).weight_
     if not weight:

@@ -7,6 +7,7 @@ of a threshold: its answer would be in the prompt.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn_logprob._checks import check_template
 from sklearn_logprob._inputs import Rows
 from sklearn_logprob._types import Message
+from sklearn_logprob.ensembles import PromptEnsemble
 from sklearn_logprob.prompts import PromptTemplate
 
 __all__ = ["NearestShots", "take_shots"]
@@ -128,7 +130,7 @@ def take_shots(
 
     Parameters
     ----------
-    template : PromptTemplate
+    template : PromptTemplate or PromptEnsemble
         With `n_shots` and `shots`.
     rows : Rows of length n
         X as text.
@@ -144,7 +146,7 @@ def take_shots(
     template : object with a method `render`
         With demonstrations.
     left : ndarray of int
-        The rows that were not taken, in order.
+        The rows that no template took, in order.
 
     Raises
     ------
@@ -165,11 +167,17 @@ def take_shots(
     >>> sorted(answer for _, answer in taken.demonstrations), len(left)
     (['bad', 'good'], 2)
     """
+    everything = np.arange(len(rows))
+    if not getattr(template, "n_shots", 0):
+        return template, everything
+    if isinstance(template, PromptEnsemble):
+        # one seed, so that the same rows serve all templates as far as possible
+        seed = check_random_state(random_state).randint(2**31 - 1)
+        each = [take_shots(t, rows, codes, words, seed) for t in template.templates]
+        left = reduce(np.intersect1d, [rest for _, rest in each])
+        return PromptEnsemble([t for t, _ in each], combine=template.combine), left
     check_template(template)
     n_shots, shots = template.n_shots, template.shots
-    everything = np.arange(len(rows))
-    if not n_shots:
-        return template, everything
     if codes is None:
         raise ValueError(
             f"PromptTemplate(n_shots={n_shots}) takes demonstrations from labelled rows, "

@@ -26,7 +26,8 @@ class View:
     listed : tuple of str
         What ``{labels}`` lists in the prompt.
     spellings : tuple of tuple of str
-        What counts for each class in an answer.
+        What counts for each class in an answer; nothing for the class of all that is no
+        label.
     answers : mapping of str to str, default={}
         What demonstrations answer in place of a label's own words.
 
@@ -43,16 +44,20 @@ class View:
 
 
 def plain_view(
-    forms: Sequence[Sequence[str]], spellings: Sequence[Sequence[str]]
+    forms: Sequence[Sequence[str]],
+    spellings: Sequence[Sequence[str]],
+    last: int | None = None,
 ) -> View:
     """Show the labels by their words.
 
     Parameters
     ----------
     forms : sequence of sequence of str
-        Surface forms of each class; the first is shown.
+        Surface forms of each class; the first is shown, a class without any is not.
     spellings : sequence of sequence of str
         What counts for each class.
+    last : int, default=None
+        The class to show after all others.
 
     Returns
     -------
@@ -65,7 +70,8 @@ def plain_view(
     >>> plain_view([("bad",), ("good",)], [("bad", "Bad"), ("good",)]).spellings
     (('bad', 'Bad'), ('good',))
     """
-    return View(tuple(form[0] for form in forms), tuple(map(tuple, spellings)))
+    listed = tuple(forms[k][0] for k in _in_order(forms, last))
+    return View(listed, tuple(map(tuple, spellings)))
 
 
 def coded_views(
@@ -73,19 +79,23 @@ def coded_views(
     descriptions: Sequence[str],
     codes: str,
     permutations: int,
+    last: int | None = None,
 ) -> list[View]:
     """Show the labels as options with codes, in one or more rotated orders.
 
     Parameters
     ----------
     forms : sequence of sequence of str
-        Surface forms of each class; the first is shown behind its code.
+        Surface forms of each class; the first is shown behind its code. A class without
+        any is not shown.
     descriptions : sequence of str
         What each class means, or "".
     codes : {"letters", "numbers"}
         A, B, …, or 1, 2, …. More than 26 letters become AA, AB, …, ZZ.
     permutations : int
         How many orders, spread evenly over the rotations.
+    last : int, default=None
+        The class to show after all others, in every order.
 
     Returns
     -------
@@ -109,22 +119,30 @@ def coded_views(
     >>> one.spellings, other.spellings
     ((('A',), ('B',)), (('B',), ('A',)))
     """
-    n_classes = len(forms)
-    symbols = _symbols(codes, n_classes)
-    names = [
-        f"{form[0]}: {said}" if said else form[0]
-        for form, said in zip(forms, descriptions, strict=True)
-    ]
+    listed = _in_order(forms, last)
+    symbols = _symbols(codes, len(listed))
+    names = {
+        k: f"{forms[k][0]}: {descriptions[k]}" if descriptions[k] else forms[k][0]
+        for k in listed
+    }
+    turning = [k for k in listed if k != last]
+    n_turns = max(1, min(permutations, len(turning)))
     views = []
-    for turn in range(min(permutations, n_classes)):
-        first = turn * n_classes // min(permutations, n_classes)
-        order = [(first + place) % n_classes for place in range(n_classes)]
+    for turn in range(n_turns):
+        first = turn * len(turning) // n_turns
+        order = [*turning[first:], *turning[:first], *listed[len(turning) :]]
         own = dict(zip(order, symbols, strict=True))
         lines = [f"{own[k]}. {names[k]}" for k in order]
-        answers = {form: own[k] for k, several in enumerate(forms) for form in several}
-        spellings = tuple((own[k],) for k in range(n_classes))
+        answers = {form: own[k] for k in listed for form in forms[k]}
+        spellings = tuple((own[k],) if k in own else () for k in range(len(forms)))
         views.append(View(("\n".join(lines),), spellings, answers))
     return views
+
+
+def _in_order(forms: Sequence[Sequence[str]], last: int | None) -> list[int]:
+    """Give the classes that are shown, in the order of the columns but for the last."""
+    listed = [k for k, several in enumerate(forms) if several and k != last]
+    return [*listed, last] if last is not None and forms[last] else listed
 
 
 def _symbols(codes: str, n: int) -> list[str]:

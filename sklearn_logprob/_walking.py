@@ -1,8 +1,9 @@
 """Many answers at once: how much probability each shows of each class.
 
 A token counts for a class when it begins exactly one class's surface form. A token that
-begins several is followed along the generated path. Each different token is looked at
-once, and matrices add up what the rows show of it.
+begins several is followed along the generated path. One class may have no surface form:
+it stands for everything that is no label, and gets what the others leave. Each different
+token is looked at once, and matrices add up what the rows show of it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ AT_ONCE = 8192
 SENTINEL = -9990.0  # -9999 (OpenAI, vLLM) and -3.4e38 (llama.cpp) mean "below top-k"
 TINIEST = 1e-9  # probability of a censored label when top-k shows (almost) everything
 UNDERFLOW = 1e-38  # of an exact score: where the model's float32 softmax ends
+ROUNDING = 1e-6  # of what exact scores leave to 1: sums of float32 numbers are no closer
 
 
 def is_shown(log_probs: Floats) -> NDArray[np.bool_]:
@@ -91,7 +93,7 @@ def read_choices(reader: AnswerReader, answers: Sequence[Answer]) -> Floats:
     cells = rows * shape[1] + owners[places]
     summed = np.bincount(cells, np.exp(values), shape[0] * shape[1])
     p = np.asarray(summed, dtype=np.float64).reshape(shape)
-    p = np.maximum(p, UNDERFLOW) / np.maximum(1.0, _sums(p))
+    p = _with_rest(reader, np.maximum(p, UNDERFLOW))
     return np.repeat(p[:, None], 3, axis=1)
 
 
@@ -130,8 +132,11 @@ def read_positions(reader: AnswerReader, answers: Sequence[Answer]) -> Floats:
     unseen = point <= 0
     share = np.minimum(floor, left / np.maximum(1, unseen.sum(axis=1)))
     point = np.where(unseen, share[:, None], point)
-    point /= np.maximum(1.0, _sums(point))
+    point = _with_rest(reader, point)
     upper = np.minimum(np.maximum(walk.sure + walk.possible, point), 1.0)
+    if reader.rest is not None:
+        left = 1.0 - np.delete(walk.sure, reader.rest, axis=1).sum(axis=1)
+        upper[:, reader.rest] = np.maximum(left, point[:, reader.rest])
     return np.stack([point, np.minimum(walk.sure, point), upper], axis=1)
 
 
@@ -258,6 +263,14 @@ class _Walk:
                 shape = len(claims), total.shape[1]
                 owned = sparse.csr_matrix((weights, (t, k)), shape=shape)
                 total[rows] += (shows @ owned).toarray()
+
+
+def _with_rest(reader: AnswerReader, p: Floats) -> Floats:
+    """Give the class without surface forms what the others leave of 1."""
+    if reader.rest is not None:
+        p[:, reader.rest] = 0.0
+        p[:, reader.rest] = np.maximum(1.0 - p.sum(axis=1), ROUNDING)
+    return np.asarray(p / np.maximum(1.0, _sums(p)))
 
 
 def _sums(p: Floats) -> Floats:

@@ -23,6 +23,7 @@ from sklearn_logprob._preparing import prepare
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
 from sklearn_logprob.content_free import make_content_free, mean_log_proba
 from sklearn_logprob.scoring import LabelScores, label_mass
+from sklearn_logprob.suggestions import SuggestedLabels, suggest_labels
 
 __all__ = ["LogprobClassifier"]
 
@@ -43,7 +44,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         Who answers: ``"llama-cpp"`` (a small model in this process),
         ``"llama-cpp:PATH.gguf"``, ``"openai:MODEL"``, ``"fake"``, or a backend object,
         whose parameters a grid search can reach.
-    prompt : str, PromptTemplate or None, default=None
+    prompt : str, PromptTemplate, PromptEnsemble or None, default=None
         Template with named fields: ``{text}`` for texts, the column names for a table,
         ``{labels}`` for the list of labels. None builds a plain question.
     verbalizer : mapping, Verbalizer or None, default=None
@@ -108,7 +109,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         `report_` is a `LabelReports`.
     verbalizer_ : dict
         Class → surface forms.
-    prompt_ : PromptTemplate
+    prompt_ : PromptTemplate or PromptEnsemble
         The template in use.
     backend_ : Backend
         The backend in use; it holds neither weights nor keys.
@@ -244,7 +245,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
             raise BackendError("No row of X got an answer: see the warning above.")
         self._describe(outcomes, read)
         S = self._debias(read.scores)
-        self._take(head.learn(S, labels.codes, outcomes, scorer.per_row))
+        self._take(head.learn(S, labels.codes, outcomes, scorer.features))
         return self
 
     def predict_proba(self, X: Any) -> Floats:
@@ -421,6 +422,50 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         requests = self._scorer.requests(read_rows(X, self, reset=False))
         return self._scorer.read(self._ask(requests)).scores
 
+    def suggest_labels(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        n: int = 5,
+        min_probability: float = 0.01,
+    ) -> SuggestedLabels:
+        """Find words besides the labels that are worth a class, or a surface form.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`. With those of `fit` nothing is
+            asked, for the answers are in the cache.
+        y : array-like of shape (n_samples,), default=None
+            Labels, which tell the class that a word goes with.
+        n : int, default=5
+            How many to give at most.
+        min_probability : float, default=0.01
+            Mean probability below which a word is not worth a label.
+
+        Returns
+        -------
+        suggestions : SuggestedLabels
+            A list of `SuggestedLabel`; ``print`` shows it. See
+            `suggestions.suggest_labels` for what is left out.
+
+        Raises
+        ------
+        ValueError
+            If the model answers with codes.
+        """
+        check_is_fitted(self)
+        view, per_row = self._scorer.views[0], self._scorer.per_row
+        if view.answers:
+            raise ValueError(
+                "suggest_labels needs answers in words: fit without codes= of Verbalizer."
+            )
+        outcomes = self._ask(self._scorer.requests(read_rows(X, self, reset=False)))
+        forms = view.spellings
+        found = suggest_labels(outcomes, forms, y, min_probability, per_row=per_row)
+        return SuggestedLabels(found[:n])
+
     def requests(self, X: Any, y: ArrayLike | None = None) -> PlannedRequests:
         """Show what would be sent for X and about what it costs, without sending it.
 
@@ -502,7 +547,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self.label_mass_ = self.censored_share_ = np.nan
         if not outcomes:
             return
-        self.label_mass_ = float(np.nanmedian(label_mass(read.scores)))
+        labelled = np.delete(read.scores, self._scorer.unnamed, axis=-1)
+        self.label_mass_ = float(np.nanmedian(label_mass(labelled)))
         self.censored_share_ = float(read.censored.mean())
         if self.label_mass_ < LOW_LABEL_MASS:
             said = ", ".join(map(repr, self.other_tokens_["token"][:5].tolist()))

@@ -15,6 +15,7 @@ from sklearn_logprob._errors import PromptError
 from sklearn_logprob._fields import Parts, columns_used, fill, read_fields
 from sklearn_logprob._inputs import Rows, cell_text
 from sklearn_logprob._types import Message, Role
+from sklearn_logprob.ensembles import PromptEnsemble
 
 __all__ = ["PromptTemplate", "make_template"]
 
@@ -236,12 +237,12 @@ def make_template(
     *,
     coded: bool = False,
     question: str | None = None,
-) -> PromptTemplate:
+) -> PromptTemplate | PromptEnsemble:
     """Turn the `prompt` parameter of a classifier into a template.
 
     Parameters
     ----------
-    prompt : str, PromptTemplate or None
+    prompt : str, PromptTemplate, PromptEnsemble or None
         None builds a plain prompt: the labels, the row, and "Label:".
     columns : sequence of str
         Names of the columns of X; ``["text"]`` for texts.
@@ -252,8 +253,9 @@ def make_template(
 
     Returns
     -------
-    template : PromptTemplate
-        The template; an object that has a method `render` is returned as it is.
+    template : PromptTemplate or PromptEnsemble
+        The template; an object that has a method `render` is returned as it is. Of an
+        ensemble, a new one with all members made so.
 
     Raises
     ------
@@ -270,6 +272,13 @@ def make_template(
     year: {year}
     Label:
     """
+    if isinstance(prompt, PromptEnsemble):
+        prompt.check()
+        made = [
+            make_template(each, columns, coded=coded, question=question)
+            for each in prompt.templates
+        ]
+        return PromptEnsemble(made, combine=prompt.combine)
     if prompt is None:
         # a caption is one line without braces, whatever the column is called
         captions = [" ".join(re.sub("[{}]", " ", name).split()) for name in columns]
@@ -286,8 +295,8 @@ def make_template(
     if hasattr(prompt, "render"):
         return cast(PromptTemplate, prompt)
     raise TypeError(
-        "The 'prompt' parameter of LogprobClassifier must be a str, a PromptTemplate "
-        f"or None. Got {prompt!r} instead."
+        "The 'prompt' parameter of LogprobClassifier must be a str, a PromptTemplate, "
+        f"a PromptEnsemble or None. Got {prompt!r} instead."
     )
 
 

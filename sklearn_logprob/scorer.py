@@ -10,28 +10,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_logprob._chains import after_prefix, agree, average, read
+from sklearn_logprob._chains import agree, average, read
 from sklearn_logprob._draws import sampling_error
 from sklearn_logprob._errors import (
     FailedRowsWarning,
     LogprobsUnavailableError,
-    PromptError,
     RowError,
-    UnreadableAnswerError,
     UnsupportedRequestError,
 )
+from sklearn_logprob._features import TokenFeatures
 from sklearn_logprob._inputs import Rows
-from sklearn_logprob._types import (
-    Answer,
-    Backend,
-    Message,
-    Outcome,
-    Request,
-    Usage,
-)
+from sklearn_logprob._parts import Part, TemplateFeatures
+from sklearn_logprob._types import Answer, Backend, Floats, Outcome, Request, Usage
 from sklearn_logprob._views import View, plain_view
 from sklearn_logprob.cache import resolve_cache
 from sklearn_logprob.collect import collect
+from sklearn_logprob.ensembles import PromptEnsemble, members_of
 from sklearn_logprob.prompts import PromptTemplate
 from sklearn_logprob.scoring import (
     LabelScores,
@@ -46,7 +40,6 @@ LABEL_SCORINGS = ("auto", "first_token", "sequence")
 ON_ERROR = ("raise", "nan")
 
 NAMED = 5  # failures that a warning tells in full
-SHOWN = 80  # characters of a text without a label
 AROUND = 8  # tokens that a text may have besides the label, such as "**Answer:** "
 
 
@@ -58,8 +51,8 @@ class LabelScorer:
     ----------
     backend : Backend
         Who answers.
-    template : PromptTemplate
-        How a row becomes a prompt.
+    template : PromptTemplate or PromptEnsemble
+        How a row becomes a prompt, or several.
     forms : mapping of class to sequence of str
         Surface forms; the first of each class is what ``{labels}`` shows.
     views : sequence of View
@@ -91,7 +84,7 @@ class LabelScorer:
     """
 
     backend: Backend
-    template: PromptTemplate
+    template: PromptTemplate | PromptEnsemble
     forms: Mapping[Any, Sequence[str]]
     views: Sequence[View]
     label_scoring: str = "auto"
@@ -99,7 +92,7 @@ class LabelScorer:
     on_error: Literal["raise", "nan"] = "raise"
 
     def requests(self, rows: Rows) -> list[Request]:
-        """Build the requests: one for each row, view and chain of thought.
+        """Build the requests: one for each row, template, view and chain of thought.
 
         Parameters
         ----------
@@ -118,38 +111,45 @@ class LabelScorer:
         LogprobsUnavailableError
             If the backend returns texts only.
         """
-        asked = self._asked()
-        shared = asked.choices, asked.max_tokens, asked.top_logprobs, asked.options
-        draws = range(1, self.n_chains + 1) if self.n_chains > 1 else [0]
-        # the answers of demonstrations are the words where the labels are shown as such
-        rendered = [
-            self.template.render(
-                rows, view.listed, *([view.answers] if view.answers else [])
-            )
-            for view in self._shown
-        ]
-        self._check_listed(rendered)
+        several = [part.requests(rows, self._asked(part)) for part in self.parts]
         return [
-            Request(messages, *shared, draw)
-            for views in zip(*rendered, strict=True)
-            for messages in views
-            for draw in draws
+            request
+            for parts in zip(*several, strict=True)
+            for requests in parts
+            for request in requests
         ]
 
     @property
-    def n_chains(self) -> int:
-        """How many chains of thought a row takes in each view."""
-        return int(getattr(self.template, "n_chains", 1))
+    def parts(self) -> list[Part]:
+        """The ways in which a row is asked about, in the order of its requests."""
+        return [Part(t, view) for t in members_of(self.template) for view in self._shown]
 
     @property
     def per_row(self) -> int:
         """How many requests a question about a row takes."""
-        return self.n_chains * len(self._shown)
+        return sum(part.n_chains for part in self.parts)
 
     @property
     def n_questions(self) -> int:
         """How many questions are asked about a row."""
         return 1
+
+    @property
+    def unnamed(self) -> list[int]:
+        """The column of everything that is no label, if there is one."""
+        return [k for k, forms in enumerate(self._shown[0].spellings) if not forms]
+
+    @property
+    def stacks(self) -> bool:
+        """Whether it is learnt how far to trust each template."""
+        return getattr(self.template, "combine", "average") == "stack"
+
+    @property
+    def features(self) -> Any:
+        """What turns outcomes into what a read-out learns from besides the scores."""
+        if self.stacks:
+            return TemplateFeatures(self.read_templates)
+        return TokenFeatures(per_row=self.per_row)
 
     @property
     def _decides(self) -> bool:
@@ -163,19 +163,9 @@ class LabelScorer:
         words = [(forms[0],) for forms in self.forms.values()]
         return [plain_view(words, words)]
 
-    def _check_listed(self, rendered: Sequence[Sequence[tuple[Message, ...]]]) -> None:
-        for view, prompts in zip(self._shown, rendered, strict=True):
-            if view.answers and prompts:
-                text = "\n".join(content for _, content in prompts[0])
-                if view.listed[0] not in text:
-                    raise PromptError(
-                        "The verbalizer answers with codes, and the prompt does not say "
-                        "what they mean: put {labels} into it, on a line of its own."
-                    )
-
-    def _asked(self) -> Request:
+    def _asked(self, part: Part) -> Request:
         """Build what the requests of all rows have in common."""
-        backend, reasoning = self.backend, getattr(self.template, "max_tokens", None)
+        backend, reasoning = self.backend, part.max_tokens
         n_top = backend.max_top_logprobs
         if self._decides:
             if reasoning is not None or self.label_scoring == "first_token":
@@ -183,6 +173,12 @@ class LabelScorer:
                     f"{type(backend).__name__} decides between whole labels at once: "
                     "leave label_scoring= at 'auto', and max_tokens= of the prompt at "
                     "None."
+                )
+            if not all(self.views[0].spellings):
+                raise UnsupportedRequestError(
+                    f"{type(backend).__name__} divides all probability among the labels, "
+                    "so that nothing is left for other='class' of Verbalizer: leave it "
+                    "at 'normalise', and give none_option='none of the above'."
                 )
             shown = self._shown[0].listed
             described = zip(shown, self.descriptions or [""] * len(shown), strict=True)
@@ -204,9 +200,8 @@ class LabelScorer:
     def _tokens_to_read(self) -> int:
         if self.label_scoring == "first_token":
             return 1
-        if self.label_scoring == "sequence":
-            return self._whole()
-        return tokens_to_read(self.views[0].spellings)
+        whole = self.label_scoring == "sequence"
+        return tokens_to_read(self.views[0].spellings, whole=whole)
 
     def _whole(self) -> int:
         return tokens_to_read(self.views[0].spellings, whole=True)
@@ -241,44 +236,30 @@ class LabelScorer:
             on_error=self.on_error,
             per_row=self.per_row * self.n_questions,
         )
-        if getattr(self.template, "max_tokens", None) is not None:
-            outcomes = [self._concluded(i, o) for i, o in enumerate(outcomes)]
+        parts = [part for part in self.parts for _ in range(part.n_chains)]
+        if any(part.max_tokens is not None for part in parts):
+            size = len(parts) * self.n_questions
+            outcomes = [
+                parts[i % len(parts)].concluded(outcome, i // size)
+                for i, outcome in enumerate(outcomes)
+            ]
         self._report(outcomes)
         return outcomes
 
-    def _concluded(self, position: int, outcome: Outcome) -> Outcome:
-        """Leave the reasoning out of an answer."""
-        if isinstance(outcome, RowError):
-            return outcome
-        prefix = self.template.answer_prefix
-        label = after_prefix(outcome, prefix)
-        if label is not None:
-            return label
-        tokens = "".join(place.token for place in outcome.positions)
-        wrote = next((text for text, _ in outcome.draws), tokens)
-        ending = wrote[-SHOWN:].replace("{", "(").replace("}", ")")
-        return UnreadableAnswerError(
-            f"The model wrote no label after {prefix!r} for {{row}}: ask for it in the "
-            "prompt, or give it more room with a larger max_tokens. Its text ends: "
-            f"{ending!r}.",
-            position,
-        ).for_row(position // (self.per_row * self.n_questions))
-
     def _report(self, outcomes: Sequence[Outcome]) -> None:
         """Raise, or warn of, the rows with a question that no request answers."""
+        per_row, n_questions = self.per_row, self.n_questions
         lost = np.array([isinstance(outcome, RowError) for outcome in outcomes], bool)
-        open_ = np.flatnonzero(lost.reshape(-1, self.per_row).all(axis=1)).tolist()
         failed: dict[int, Any] = {}
-        for question in open_:
-            row = question // self.n_questions
-            failed.setdefault(row, outcomes[question * self.per_row])
+        for question in np.flatnonzero(lost.reshape(-1, per_row).all(axis=1)).tolist():
+            failed.setdefault(question // n_questions, outcomes[question * per_row])
         if not failed:
             return
         if self.on_error == "raise":
             raise next(iter(failed.values()))
         told = "".join(f"\n  {error}" for error in list(failed.values())[:NAMED])
         more = f"\n  and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
-        n_rows = len(outcomes) // (self.per_row * self.n_questions)
+        n_rows = len(outcomes) // (per_row * n_questions)
         warnings.warn(
             f"{len(failed)} of {n_rows} rows of X got no answer "
             f"and count as NaN: {', '.join(map(str, failed))}.{told}{more}",
@@ -299,14 +280,35 @@ class LabelScorer:
         scores : LabelScores
             Natural log, with bounds; NaN in rows without an answer.
         """
-        shown, n_chains = self._shown, self.n_chains
-        several, per_row = [], self.per_row
-        for number, view in enumerate(shown):
-            places = range(number * n_chains, (number + 1) * n_chains)
+        several = self._read_parts(outcomes)
+        return several[0] if len(several) == 1 else agree(several)
+
+    def read_templates(self, outcomes: Sequence[Outcome]) -> Floats:
+        """Read the label log scores of each template.
+
+        Parameters
+        ----------
+        outcomes : sequence of Answer or RowError
+            What `ask` gave.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_templates, n_rows, n_classes)
+            Natural log; NaN where a template has no answer about a row.
+        """
+        several, n_views = self._read_parts(outcomes), len(self._shown)
+        starts = range(0, len(several), n_views)
+        return np.array([agree(several[i : i + n_views]).scores for i in starts])
+
+    def _read_parts(self, outcomes: Sequence[Outcome]) -> list[LabelScores]:
+        several, per_row, start = [], self.per_row, 0
+        for part in self.parts:
+            places = range(start, start + part.n_chains)
             asked = [o for i, o in enumerate(outcomes) if i % per_row in places]
-            scores = self._read(asked, view.spellings)
-            several.append(average(scores, n_chains) if n_chains > 1 else scores)
-        return several[0] if len(shown) == 1 else agree(several)
+            scores = self._read(asked, part.view.spellings)
+            several.append(average(scores, part.n_chains) if len(places) > 1 else scores)
+            start = places.stop
+        return several
 
     def _read(
         self, asked: Sequence[Outcome], spellings: Sequence[Sequence[str]]

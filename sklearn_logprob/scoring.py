@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
+from math import exp
 from operator import eq
 from typing import Any
 
@@ -36,6 +37,7 @@ __all__ = [
     "label_mass",
     "label_scores",
     "other_tokens",
+    "shares",
     "tokens_to_read",
 ]
 
@@ -267,5 +269,30 @@ def _shares(answers: Sequence[Answer]) -> Iterator[tuple[str, float]]:
     yield from zip(texts, total.tolist(), strict=True)
     for answer in answers:
         if not answer.positions:
-            n_draws = sum(times for _, times in answer.draws)
-            yield from ((text, times / n_draws) for text, times in answer.draws)
+            yield from shares(answer)
+
+
+def shares(answer: Answer) -> list[tuple[str, float]]:
+    """Give what the answer begins with: tokens, or the texts that were drawn.
+
+    Parameters
+    ----------
+    answer : Answer
+        Any.
+
+    Returns
+    -------
+    shares : list of (str, float)
+        The tokens shown at the first position, or else the texts, with probabilities.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import Answer
+    >>> from sklearn_logprob.scoring import shares
+    >>> shares(Answer(draws=(("good", 3), ("bad", 1))))
+    [('good', 0.75), ('bad', 0.25)]
+    """
+    if answer.positions:
+        return [(token, exp(min(lp, 0.0))) for token, lp in answer.positions[0].top]
+    n_draws = sum(times for _, times in answer.draws)
+    return [(text, times / n_draws) for text, times in answer.draws]

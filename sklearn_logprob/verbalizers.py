@@ -8,7 +8,8 @@ summed, never averaged: they are disjoint events that mean the same class.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from sklearn.base import BaseEstimator
 from sklearn_logprob._views import CODES, View, coded_views, plain_view
 
 __all__ = ["Verbalizer", "make_verbalizer"]
+
+OTHERS = ("normalise", "class")
 
 
 class Verbalizer(BaseEstimator):
@@ -41,6 +44,18 @@ class Verbalizer(BaseEstimator):
         With `codes`, in how many rotated orders to ask about each row. The label log
         scores are averaged, which takes out part of what models prefer by place and
         letter; the rest is the same for all rows, and calibration learns it.
+    other : {"normalise", "class"}, default="normalise"
+        What becomes of the probability that the model gives to no label. "normalise"
+        leaves it out: the labels share all. "class" makes it a class, `other_class`,
+        whose log score is that of 1 less the sum of the labels.
+    none_option : str, default=None
+        A label for what none of the labels fits, such as "none of the above". It is the
+        first surface form of `other_class`, and comes last where the prompt lists the
+        labels. With ``other="class"`` it counts among all that is no label.
+    other_class : label, default="other"
+        Name of the class that `other` or `none_option` adds: a number where the classes
+        are numbers. y may hold it, or not. Without a form in `forms`, or `none_option`,
+        the prompt does not list it.
 
     References
     ----------
@@ -67,12 +82,41 @@ class Verbalizer(BaseEstimator):
         descriptions: Mapping[Any, str] | None = None,
         codes: str | None = None,
         permutations: int = 1,
+        other: str = "normalise",
+        none_option: str | None = None,
+        other_class: Any = "other",
     ) -> None:
         self.forms = forms
         self.pool_case = pool_case
         self.descriptions = descriptions
         self.codes = codes
         self.permutations = permutations
+        self.other = other
+        self.none_option = none_option
+        self.other_class = other_class
+
+    @property
+    def added(self) -> tuple[Any, ...]:
+        """Classes there are besides those of y: `other_class`, or none.
+
+        Raises
+        ------
+        ValueError
+            If `other` or `none_option` is wrong.
+        """
+        if self.other not in OTHERS:
+            raise ValueError(
+                "The 'other' parameter of Verbalizer must be 'normalise' or 'class'. "
+                f"Got {self.other!r} instead."
+            )
+        option = self.none_option
+        if option is not None and not (isinstance(option, str) and option.strip()):
+            raise ValueError(
+                "The 'none_option' parameter of Verbalizer must be None or a text such "
+                f"as 'none of the above'. Got {option!r} instead."
+            )
+        absent = self.other == "normalise" and option is None
+        return () if absent else (self.other_class,)
 
     def resolve(self, classes: Sequence[Hashable]) -> dict[Any, tuple[str, ...]]:
         """Give the surface forms of every class, checked.
@@ -95,6 +139,7 @@ class Verbalizer(BaseEstimator):
         given = self.forms
         if given is None:
             given = {label: str(label) for label in classes}
+        given = {**given, **{label: self._added_forms(label) for label in self.added}}
         resolved = {label: _forms_of(label, given) for label in classes}
         owner: dict[str, Any] = {}
         for label, forms in resolved.items():
@@ -125,6 +170,9 @@ class Verbalizer(BaseEstimator):
             If `codes` or `permutations` is wrong, or there are more classes than codes.
         """
         forms = list(self.resolve(classes).values())
+        last = next((k for k, label in enumerate(classes) if label in self.added), None)
+        if last is not None and not self._lists_other():
+            forms[last] = ()  # a word for demonstrations; the prompt does not list it
         limits = {None: 1, "letters": 26**2, "numbers": 10**6}
         if self.codes not in limits:
             raise ValueError(
@@ -142,14 +190,15 @@ class Verbalizer(BaseEstimator):
                     "The 'permutations' parameter of Verbalizer needs codes='letters' or "
                     "'numbers': it rotates the options that they stand for."
                 )
-            return [plain_view(forms, self.spellings(classes))]
+            return [plain_view(forms, self.spellings(classes), last)]
         if len(forms) > limits[self.codes]:
             raise ValueError(
                 f"There are {len(forms)} classes and {limits[self.codes]} "
                 f"{self.codes}: use codes='numbers'."
             )
         described = self.described(classes)
-        return coded_views(forms, described, self.codes, self.permutations)
+        views = coded_views(forms, described, self.codes, self.permutations, last)
+        return [replace(v, spellings=self._counted(classes, v.spellings)) for v in views]
 
     def described(self, classes: Sequence[Hashable]) -> list[str]:
         """Give the description of every class.
@@ -189,9 +238,10 @@ class Verbalizer(BaseEstimator):
         Returns
         -------
         spellings : list of tuple of str
-            One tuple a class; no spelling stands in two.
+            One tuple a class; no spelling stands in two. Nothing for the class of all
+            that is no label.
         """
-        resolved = list(self.resolve(classes).values())
+        resolved = self._counted(classes, self.resolve(classes).values())
         pooled = [
             {_fold(form) for form in forms} if self.pool_case else set()
             for forms in resolved
@@ -213,6 +263,24 @@ class Verbalizer(BaseEstimator):
             )
             for forms in resolved
         ]
+
+    def _lists_other(self) -> bool:
+        return self.none_option is not None or self.other_class in (self.forms or {})
+
+    def _added_forms(self, label: Any) -> tuple[str, ...]:
+        """Give the option and the forms of the class that is added, or its own name."""
+        own = (self.forms or {}).get(label, ())
+        own = (own,) if isinstance(own, str) else tuple(own)
+        option = () if self.none_option is None else (self.none_option,)
+        return (*option, *own) or (str(label),)
+
+    def _counted(
+        self, classes: Sequence[Hashable], forms: Iterable[tuple[str, ...]]
+    ) -> tuple[tuple[str, ...], ...]:
+        """Take the forms from the class of all that is no label."""
+        rest = self.added if self.other == "class" else ()
+        pairs = zip(classes, forms, strict=True)
+        return tuple(() if label in rest else several for label, several in pairs)
 
 
 def make_verbalizer(verbalizer: Any) -> Verbalizer:

