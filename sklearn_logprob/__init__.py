@@ -50,12 +50,14 @@ from sklearn_logprob.calibration import (
 )
 from sklearn_logprob.classifier import LogprobClassifier
 from sklearn_logprob.costs import LeastCost
+from sklearn_logprob.curves import threshold_curve
 from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
 from sklearn_logprob.prediction_sets import LeastAmbiguousSets
 from sklearn_logprob.prompts import PromptTemplate
 from sklearn_logprob.readout import TokenReadout, cross_val_readout
 from sklearn_logprob.rejection import ChowRule, RiskAtMost
 from sklearn_logprob.report import Report, make_report
+from sklearn_logprob.soft_hard import soft_against_hard
 from sklearn_logprob.thresholds import BestMetric, FixedThreshold
 from sklearn_logprob.verbalizers import Verbalizer
 
@@ -139,6 +141,8 @@ __all__ = [
     "cross_val_readout",
     "make_calibrator",
     "make_report",
+    "soft_against_hard",
+    "threshold_curve",
 ]
 
 __version__ = _version("sklearn-logprob")
