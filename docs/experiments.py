@@ -23,7 +23,11 @@ matplotlib.use("agg")
 PICTURES = Path(__file__).with_name("experiments")
 N = 60
 WORDS = {"fresh": "Positive", "rotten": "Negative"}
-TEXTS = ["this sucks, it's awesome", "A dull, lifeless film.", "Warm and funny."]
+TEXTS = [
+    "this sucks, it's awesome",
+    "A dull, lifeless film.",
+    "Warm, funny and beautifully acted.",
+]
 
 
 def main() -> None:
@@ -37,12 +41,16 @@ def main() -> None:
     table = summarize(frame)
     table.columns = table.columns.str.replace("calibrated", "cal")
     print(table.droplevel("model").round(2).to_string(), end="\n\n")
+    better = (table["cal_log_loss"] < table["log_loss"]).sum()
+    print(f"log loss is lower after calibration in {better} of {len(table)} wordings")
+    for name in ("true_class", "prediction", "calibrated_prediction"):
+        print(f"{name} is fresh: {(frame[name] == 'fresh').mean():.0%}")
     print(sensitivity(frame).T.round(2).to_string(), end="\n\n")
     lower = frame[frame["label_style"] == "lower"]
     print(rank_agreement(lower, by=["style"]).round(2).to_string(), end="\n\n")
     save("styles", StabilityDisplay.from_predictions(lower, by="style"))
     repaired = StabilityDisplay.from_predictions(
-        lower, by="style", value=["raw", "calibrated"]
+        frame, by="label_style", value=["raw", "calibrated"]
     )
     save("repaired", repaired)
 

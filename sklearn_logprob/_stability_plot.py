@@ -20,13 +20,13 @@ AXES = {
     "raw": "log-probability of the true class among the labels (nats)",
     "calibrated": "log-probability of the true class, calibrated out of fold (nats)",
 }
-BOTH = "log-probability of the true class (nats)"
+BOTH = "log-probability of the true class (nats; mean: minus the log loss)"
 SHORT = {"score": "texts", "raw": "texts before fit", "calibrated": "texts after fit"}
 # of log-probabilities the mean, which is the log loss; log scores have long tails
 MIDDLES: dict[str, tuple[str, Callable[[Floats], Any]]] = {
     "score": ("median", np.median),
     "raw": ("mean before fit", np.mean),
-    "calibrated": ("mean after fit (minus the log loss)", np.mean),
+    "calibrated": ("mean after fit", np.mean),
 }
 COLORS = {"score": BLUE, "raw": ORANGE, "calibrated": BLUE}
 HEIGHT = 0.85  # of the highest bar of a row, whose baselines are 1 apart
