@@ -13,7 +13,7 @@ from typing import Any
 from numpydoc.docscrape import NumpyDocString
 
 import sklearn_logprob
-from sklearn_logprob import backends, datasets, metrics, plots, priors
+from sklearn_logprob import backends, datasets, metrics, plots, priors, stability
 
 PAGE = Path(__file__).with_name("api.md")
 GROUPS = {
@@ -26,10 +26,13 @@ GROUPS = {
     "Inputs without content": "FixedInputs DomainWords DomainPrompt",
     "Read-out": "TokenReadout cross_val_readout",
     "Thresholds": "BestMetric FixedThreshold PrecisionAtLeast RecallAtLeast LeastCost "
-    "ThresholdDisplay",
+    "threshold_curve ThresholdDisplay",
     "Reject option and prediction sets": "ChowRule RiskAtMost LeastAmbiguousSets",
     "Reports": "Report LabelReports make_report expected_calibration_error "
-    "debiased_calibration_error calibration_noise_floor skill mutual_information",
+    "debiased_calibration_error calibration_noise_floor skill mutual_information "
+    "flip_rate",
+    "Experiments": "stability summarize sensitivity rank_agreement StabilityDisplay "
+    "soft_against_hard SoftHardDisplay OtherTokensDisplay",
     "Class frequencies": "match_prior change_prior em_prior AdaptedCalibration",
     "Backends": "LlamaCppBackend TransformersBackend LlamaServerBackend "
     "VLLMBackend SGLangBackend OpenAIBackend OllamaBackend "
@@ -37,7 +40,7 @@ GROUPS = {
     "OpenAIDecisionsBackend SystemOneBackend GeminiDecisionsBackend "
     "FakeBackend make_backend Backend",
     "Requests and answers": "Request Answer TokenLogprobs TokenUsage Usage Cache",
-    "Data sets": "fetch_rotten_tomatoes",
+    "Data sets": "fetch_rotten_tomatoes make_topic_texts",
     "Errors and warnings": " ".join(
         name for name in sklearn_logprob.__all__ if name.endswith(("Error", "Warning"))
     ),
@@ -49,7 +52,9 @@ def page() -> str:
     for title, names in GROUPS.items():
         lines += ["", f"## {title}", ""]
         for name in names.split():
-            homes = (sklearn_logprob, plots, backends, datasets, metrics, priors)
+            homes = (
+                sklearn_logprob, plots, backends, datasets, metrics, priors, stability
+            )  # fmt: skip
             home = next(module for module in homes if name in module.__all__)
             lines += entry(f"{home.__name__}.{name}", getattr(home, name), "###")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"

@@ -53,6 +53,7 @@ from sklearn_logprob.calibration import (
 from sklearn_logprob.classifier import LogprobClassifier
 from sklearn_logprob.content_free import DomainPrompt, DomainWords, FixedInputs
 from sklearn_logprob.costs import LeastCost
+from sklearn_logprob.curves import threshold_curve
 from sklearn_logprob.ensembles import PromptEnsemble
 from sklearn_logprob.label_reports import LabelReports
 from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
@@ -61,6 +62,7 @@ from sklearn_logprob.prompts import PromptTemplate
 from sklearn_logprob.readout import TokenReadout, cross_val_readout
 from sklearn_logprob.rejection import ChowRule, RiskAtMost
 from sklearn_logprob.report import Report, make_report
+from sklearn_logprob.soft_hard import soft_against_hard
 from sklearn_logprob.suggestions import SuggestedLabel, SuggestedLabels
 from sklearn_logprob.thresholds import BestMetric, FixedThreshold
 from sklearn_logprob.verbalizers import Verbalizer
@@ -154,6 +156,8 @@ __all__ = [
     "cross_val_readout",
     "make_calibrator",
     "make_report",
+    "soft_against_hard",
+    "threshold_curve",
 ]
 
 __version__ = _version("sklearn-logprob")

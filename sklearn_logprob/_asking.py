@@ -24,9 +24,9 @@ FIELD = "label"
 SOME_LABEL = "\x00"  # in no template
 
 QUESTIONS = {
-    "per_label": '{row}\n\nDoes the label "{label}" apply? Answer yes or no.\nAnswer:',
+    "per_label": '<row>\n\nDoes the label "{label}" apply? Answer yes or no.\nAnswer:',
     "one_query": "Which of these labels apply to the text: {labels}? List those that "
-    "apply, or write none.\n\n{row}\nLabels:",
+    "apply, or write none.\n\n<row>\nLabels:",
 }
 """What ``prompt=None`` asks. A label comes last, so that its row is read only once."""
 

@@ -46,7 +46,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         whose parameters a grid search can reach.
     prompt : str, PromptTemplate, PromptEnsemble or None, default=None
         Template with named fields: ``{text}`` for texts, the column names for a table,
-        ``{labels}`` for the list of labels. None builds a plain question.
+        ``{labels}`` for the list of labels; or the name of a style such as "question".
+        None is the style "instruction".
     verbalizer : mapping, Verbalizer or None, default=None
         Class → surface form or list of them. None: the text of the class.
     classes : sequence or None, default=None

