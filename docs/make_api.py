@@ -24,7 +24,7 @@ GROUPS = {
     "cross_val_proba",
     "Read-out": "TokenReadout cross_val_readout",
     "Thresholds": "BestMetric FixedThreshold PrecisionAtLeast RecallAtLeast LeastCost "
-    "ThresholdDisplay",
+    "ThresholdDisplay OperatingPointPage",
     "Reject option and prediction sets": "ChowRule RiskAtMost LeastAmbiguousSets",
     "Reports": "Report make_report expected_calibration_error "
     "debiased_calibration_error calibration_noise_floor skill mutual_information",

@@ -51,6 +51,7 @@ from sklearn_logprob.calibration import (
 from sklearn_logprob.classifier import LogprobClassifier
 from sklearn_logprob.costs import LeastCost
 from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
+from sklearn_logprob.page import OperatingPointPage
 from sklearn_logprob.prediction_sets import LeastAmbiguousSets
 from sklearn_logprob.prompts import PromptTemplate
 from sklearn_logprob.readout import TokenReadout, cross_val_readout
@@ -107,6 +108,7 @@ __all__ = [
     "OpenAIBackend",
     "OpenAIDecisionsBackend",
     "OperatingPointError",
+    "OperatingPointPage",
     "PrecisionAtLeast",
     "PromptError",
     "PromptTemplate",

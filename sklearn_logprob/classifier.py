@@ -18,6 +18,7 @@ from sklearn_logprob._adapted import adapt
 from sklearn_logprob._deciding import Decisions
 from sklearn_logprob._errors import BackendError, LowLabelMassWarning
 from sklearn_logprob._evidence import Evidence
+from sklearn_logprob._exploring import make_page
 from sklearn_logprob._inputs import Rows, read_rows
 from sklearn_logprob._labels import Labels, positive_last
 from sklearn_logprob._planning import PlannedRequests, plan
@@ -26,6 +27,7 @@ from sklearn_logprob._reading_out import read_out
 from sklearn_logprob._shots import take_shots
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
 from sklearn_logprob.calibration import calibrated_proba, make_calibrator
+from sklearn_logprob.page import OperatingPointPage
 from sklearn_logprob.readout import make_readout
 from sklearn_logprob.rejection import make_rejector
 from sklearn_logprob.report import make_report
@@ -462,6 +464,37 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
             rows, _, scorer = self._set_shots_apart(rows, labels, scorer)
         requests = [] if rows is None else scorer.requests(rows)
         return plan(scorer.backend, requests, self.cache)
+
+    def explore(
+        self, X: Any, y: ArrayLike, path: Any = None, *, out_of_fold: bool = False
+    ) -> OperatingPointPage:
+        """Make a page on which to move thresholds and see what follows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`; best rows that `fit` did not see.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        path : str or path, default=None
+            Where to write the page; None writes none.
+        out_of_fold : bool, default=False
+            Whether to show probabilities of calibrators fitted anew, in `cv` folds of X
+            and y, each to other rows than those it is shown for; for rows that `fit`
+            saw.
+
+        Returns
+        -------
+        page : OperatingPointPage
+            One HTML file that needs no network; a notebook shows it.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            For bad data or a folder that is not there, before the model is asked.
+        """
+        check_is_fitted(self)
+        return make_page(self, X, y, path, out_of_fold=out_of_fold)
 
     def __sklearn_tags__(self) -> Any:
         """Accept texts besides tables of numbers."""
