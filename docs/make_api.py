@@ -26,7 +26,7 @@ GROUPS = {
     "Inputs without content": "FixedInputs DomainWords DomainPrompt",
     "Read-out": "TokenReadout cross_val_readout",
     "Thresholds": "BestMetric FixedThreshold PrecisionAtLeast RecallAtLeast LeastCost "
-    "threshold_curve ThresholdDisplay",
+    "threshold_curve ThresholdDisplay OperatingPointPage",
     "Reject option and prediction sets": "ChowRule RiskAtMost LeastAmbiguousSets",
     "Reports": "Report LabelReports make_report expected_calibration_error "
     "debiased_calibration_error calibration_noise_floor skill mutual_information "

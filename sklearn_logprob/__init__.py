@@ -57,6 +57,7 @@ from sklearn_logprob.curves import threshold_curve
 from sklearn_logprob.ensembles import PromptEnsemble
 from sklearn_logprob.label_reports import LabelReports
 from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
+from sklearn_logprob.page import OperatingPointPage
 from sklearn_logprob.prediction_sets import LeastAmbiguousSets
 from sklearn_logprob.prompts import PromptTemplate
 from sklearn_logprob.readout import TokenReadout, cross_val_readout
@@ -120,6 +121,7 @@ __all__ = [
     "OpenAIBackend",
     "OpenAIDecisionsBackend",
     "OperatingPointError",
+    "OperatingPointPage",
     "PrecisionAtLeast",
     "PromptEnsemble",
     "PromptError",

@@ -236,9 +236,25 @@ class Head:
         P : ndarray of shape (n, n_classes)
             NaN in rows without an answer.
         """
+        return calibrated_proba(self.calibrator, self.evidence(S, outcomes))
+
+    def evidence(self, S: Floats, outcomes: Sequence[Outcome]) -> Any:
+        """Give what the calibrator takes.
+
+        Parameters
+        ----------
+        S : ndarray of shape (n, n_classes)
+            Label log scores (natural log).
+        outcomes : sequence of Answer or RowError
+            What they were read from.
+
+        Returns
+        -------
+        evidence : ndarray or Evidence
+            The scores, with the features that the read-out uses.
+        """
         known = self.features
-        evidence = S if known is None else Evidence(S, known.transform(outcomes))
-        return calibrated_proba(self.calibrator, evidence)
+        return S if known is None else Evidence(S, known.transform(outcomes))
 
     def decide(self, P: Floats) -> Codes:
         """Turn probabilities into classes; rows of NaN go by `class_prior`.

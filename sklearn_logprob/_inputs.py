@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
 from typing import Any
+from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
-__all__ = ["Rows", "cell_text", "forget_rows", "read_rows"]
+__all__ = ["Rows", "cell_text", "forget_rows", "read_rows", "seen_rows"]
 
 # What str() makes of the values that stand for "nothing here", whatever library they
 # come from: None, float and Decimal NaN, NaT, pandas.NA, and infinities.
@@ -126,7 +128,8 @@ def read_rows(X: Any, estimator: Any, *, reset: bool) -> Rows:
                 f"X is a table, but {owner} was fitted on texts. Pass the column of "
                 "texts, or fit on the table."
             )
-        return _read_table(X, estimator, reset=reset)
+        table = _read_table(X, estimator, reset=reset)
+        return _remember(table, estimator) if reset else table
     if "n_features_in_" in fitted:
         raise ValueError(
             f"X holds texts, but {owner} was fitted on a table with "
@@ -140,7 +143,8 @@ def read_rows(X: Any, estimator: Any, *, reset: bool) -> Rows:
         name = getattr(X, "name", None)
         named = isinstance(name, str) and name not in ("", "text")
         estimator._text_aliases = (name,) if named else ()
-    return Rows(("text",), rows, estimator._text_aliases)
+    read = Rows(("text",), rows, estimator._text_aliases)
+    return _remember(read, estimator) if reset else read
 
 
 def forget_rows(estimator: Any) -> None:
@@ -161,8 +165,48 @@ def forget_rows(estimator: Any) -> None:
     >>> hasattr(estimator, "n_features_in_")
     False
     """
-    for name in ("n_features_in_", "feature_names_in_", "_text_aliases"):
+    for name in ("n_features_in_", "feature_names_in_", "_text_aliases", "_seen"):
         vars(estimator).pop(name, None)
+
+
+def seen_rows(rows: Rows, estimator: Any) -> NDArray[np.bool_] | None:
+    """Tell which rows `fit` saw.
+
+    Parameters
+    ----------
+    rows : Rows
+        Any rows.
+    estimator : estimator
+        The estimator that was given to `read_rows`.
+
+    Returns
+    -------
+    seen : ndarray of bool of shape (n_rows,) or None
+        True for a row that was in X, and about once in a million for one that was not,
+        since 32 bits of each are kept. None where the estimator knows of no X.
+
+    Examples
+    --------
+    >>> from sklearn.base import BaseEstimator
+    >>> from sklearn_logprob._inputs import read_rows, seen_rows
+    >>> estimator = BaseEstimator()
+    >>> rows = read_rows(["fine", "dull"], estimator, reset=True)
+    >>> seen_rows(read_rows(["dull", "new"], estimator, reset=False), estimator)
+    array([ True, False])
+    """
+    seen = getattr(estimator, "_seen", None)
+    return None if seen is None else np.isin(_digests(rows), seen)
+
+
+def _remember(rows: Rows, estimator: Any) -> Rows:
+    """Keep what tells these rows from others, and cannot be turned back into text."""
+    estimator._seen = np.unique(_digests(rows))
+    return rows
+
+
+def _digests(rows: Rows) -> NDArray[np.uint32]:
+    texts = ("\0".join(values).encode(errors="surrogatepass") for values in rows.values)
+    return np.fromiter(map(crc32, texts), dtype=np.uint32, count=len(rows))
 
 
 def cell_text(value: object, place: str) -> str:

@@ -22,6 +22,7 @@ from sklearn_logprob._label_sets import form_of, resolve_label_sets
 from sklearn_logprob._labels import Labels, positive_last, resolve_labels
 from sklearn_logprob._rare_labels import RareLabelCalibration
 from sklearn_logprob._shots import take_shots
+from sklearn_logprob._templating import make_template
 from sklearn_logprob.backends import make_backend
 from sklearn_logprob.calibration import (
     BatchCalibration,
@@ -29,7 +30,6 @@ from sklearn_logprob.calibration import (
     make_calibrator,
 )
 from sklearn_logprob.content_free import make_content_free
-from sklearn_logprob.prompts import make_template
 from sklearn_logprob.readout import make_readout
 from sklearn_logprob.rejection import make_rejector
 from sklearn_logprob.scorer import LABEL_SCORINGS, ON_ERROR, LabelScorer

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_logprob._errors import BackendError, LowLabelMassWarning
+from sklearn_logprob._exploring import make_page
 from sklearn_logprob._heads import Head
 from sklearn_logprob._inputs import Rows, read_rows
 from sklearn_logprob._label_heads import LabelHeads
@@ -22,6 +23,7 @@ from sklearn_logprob._planning import PlannedRequests, plan
 from sklearn_logprob._preparing import prepare
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
 from sklearn_logprob.content_free import make_content_free, mean_log_proba
+from sklearn_logprob.page import OperatingPointPage
 from sklearn_logprob.scoring import LabelScores, label_mass
 from sklearn_logprob.suggestions import SuggestedLabels, suggest_labels
 
@@ -492,6 +494,37 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
             rows, _, scorer, _ = prepare(clone(self), X, y)
         requests = [] if rows is None else scorer.requests(rows)
         return plan(scorer.backend, requests, self.cache)
+
+    def explore(
+        self, X: Any, y: ArrayLike, path: Any = None, *, out_of_fold: bool = False
+    ) -> OperatingPointPage:
+        """Make a page on which to move thresholds and see what follows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts, or a table like the one in `fit`; best rows that `fit` did not see.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        path : str or path, default=None
+            Where to write the page; None writes none.
+        out_of_fold : bool, default=False
+            Whether to show probabilities of calibrators fitted anew, in `cv` folds of X
+            and y, each to other rows than those it is shown for; for rows that `fit`
+            saw.
+
+        Returns
+        -------
+        page : OperatingPointPage
+            One HTML file that needs no network; a notebook shows it.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            For bad data or a folder that is not there, before the model is asked.
+        """
+        check_is_fitted(self)
+        return make_page(self, X, y, path, out_of_fold=out_of_fold)
 
     def __sklearn_tags__(self) -> Any:
         """Accept texts besides tables of numbers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from types import MappingProxyType
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from sklearn.base import BaseEstimator
 
@@ -13,11 +13,10 @@ from sklearn_logprob._checks import check_template
 from sklearn_logprob._errors import PromptError
 from sklearn_logprob._fields import Parts, columns_used, fill, read_fields
 from sklearn_logprob._inputs import Rows, cell_text
-from sklearn_logprob._styles import OPTIONS, STYLES, write_style
+from sklearn_logprob._styles import STYLES, write_style
 from sklearn_logprob._types import Message, Role
-from sklearn_logprob.ensembles import PromptEnsemble
 
-__all__ = ["PromptTemplate", "make_template"]
+__all__ = ["PromptTemplate"]
 
 _Given: TypeAlias = str | Mapping[str, object]
 
@@ -268,69 +267,6 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         if isinstance(messages, str):
             messages = [("prompt" if self.system is None else "user", messages)]
         return messages if self.system is None else [("system", self.system), *messages]
-
-
-def make_template(
-    prompt: Any,
-    columns: Sequence[str],
-    *,
-    coded: bool = False,
-    question: str | None = None,
-) -> PromptTemplate | PromptEnsemble:
-    """Turn the `prompt` parameter of a classifier into a template.
-
-    Parameters
-    ----------
-    prompt : str, PromptTemplate, PromptEnsemble or None
-        Text, or the name of a style. None is the style "instruction": the labels, the
-        row, and "Label:".
-    columns : sequence of str
-        Names of the columns of X; ``["text"]`` for texts.
-    coded : bool, default=False
-        Whether ``{labels}`` lists options, a line each.
-    question : str or None, default=None
-        What None builds instead, with ``{row}`` where the values of X come.
-
-    Returns
-    -------
-    template : PromptTemplate or PromptEnsemble
-        The template; an object that has a method `render` is returned as it is. Of an
-        ensemble, a new one with all members made so.
-
-    Raises
-    ------
-    TypeError
-        If `prompt` is anything else.
-
-    Examples
-    --------
-    >>> from sklearn_logprob.prompts import make_template
-    >>> print(make_template(None, ["title", "year"]).template)
-    Classify the text as one of: {labels}.
-    <BLANKLINE>
-    title: {title}
-    year: {year}
-    Label:
-    """
-    if isinstance(prompt, PromptEnsemble):
-        prompt.check()
-        made = [
-            make_template(each, columns, coded=coded, question=question)
-            for each in prompt.templates
-        ]
-        return PromptEnsemble(made, combine=prompt.combine)
-    if prompt is None:
-        style = OPTIONS if coded else STYLES["instruction"]
-        return PromptTemplate(write_style(question or style, columns))
-    if isinstance(prompt, str):
-        text = write_style(STYLES[prompt], columns) if prompt in STYLES else prompt
-        return PromptTemplate(text)
-    if hasattr(prompt, "render"):
-        return cast(PromptTemplate, prompt)
-    raise TypeError(
-        "The 'prompt' parameter of LogprobClassifier must be a str, a PromptTemplate, "
-        f"a PromptEnsemble or None. Got {prompt!r} instead."
-    )
 
 
 def _demonstrated(

@@ -22,11 +22,11 @@ from sklearn_logprob._sensitivity import (
     summarize,
 )
 from sklearn_logprob._styles import LABEL_STYLES, STYLES
+from sklearn_logprob._templating import make_template
 from sklearn_logprob._types import Floats
 from sklearn_logprob.backends import make_backend
 from sklearn_logprob.calibration import cross_val_proba, make_calibrator
 from sklearn_logprob.classifier import LogprobClassifier
-from sklearn_logprob.prompts import make_template
 from sklearn_logprob.scoring import label_mass
 from sklearn_logprob.verbalizers import make_verbalizer
 

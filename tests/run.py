@@ -3,7 +3,8 @@
     python3 tests/run.py            all of it, about twenty minutes the first time
     python3 tests/run.py tests/test_scoring.py -x    one environment, pytest's arguments
 
-Needs Python 3.10 or newer, gcc, cmake and PyPI; installs into .venv-test*.
+Needs Python 3.10 or newer, gcc, cmake and PyPI; installs into .venv-test*. As root on
+Debian it also installs Chromium, without which the tests of the page are skipped.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def main() -> None:
     os.chdir(ROOT)
     os.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     say("installing; compiling llama-cpp-python takes about four minutes")
+    install_browser()
     python = environment(".venv-test", sys.executable, ".[dev]", TORCH, **BUILD)
     if sys.argv[1:]:
         run(python, "-m", "pytest", *sys.argv[1:])
@@ -75,6 +77,15 @@ def environment(folder: str, interpreter: str, *packages: str, **variables: str)
     editable = ["-e", packages[0], *packages[1:]]
     run(str(python), "-m", "pip", "install", "-q", *editable, **variables)
     return str(python)
+
+
+def install_browser() -> None:
+    """Install Debian's Chromium where that is allowed; without it its tests skip."""
+    if shutil.which("chromium") or not shutil.which("apt-get") or os.geteuid():
+        return
+    for command in ("update", "install -y --no-install-recommends chromium"):
+        apt = ["apt-get", "-qq", *command.split()]
+        subprocess.run(apt, capture_output=True, check=False)
 
 
 def find(version: str) -> str | None:

@@ -11,7 +11,8 @@ from sklearn.base import BaseEstimator, clone
 
 from sklearn_logprob import PromptError
 from sklearn_logprob._inputs import Rows, read_rows
-from sklearn_logprob.prompts import PromptTemplate, make_template
+from sklearn_logprob._templating import make_template
+from sklearn_logprob.prompts import PromptTemplate
 
 LABELS = ["bad", "good"]
 modest = settings(max_examples=100, deadline=None)  # the machine may be busy

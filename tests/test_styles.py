@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn_logprob import FakeBackend, LogprobClassifier, PromptTemplate
 from sklearn_logprob._inputs import Rows
 from sklearn_logprob._styles import LABEL_STYLES, STYLES
-from sklearn_logprob.prompts import make_template
+from sklearn_logprob._templating import make_template
 
 NINE = {
     "plain", "instruction", "question", "reasoned", "json", "role", "task",
