@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from sklearn_logprob._bins import Bins
 from sklearn_logprob._types import Floats
@@ -112,6 +111,8 @@ def page_data(
 
 def _one_class(true: NDArray[np.bool_], p: Floats, bins: Codes) -> dict[str, Any]:
     """Give what no threshold changes for one class against the rest."""
+    from sklearn import metrics  # noqa: PLC0415 -- slow to import
+
     both = true.any() and not true.all()  # else curves are not defined
     _, places = np.unique(bins, return_inverse=True)
     sizes = np.bincount(places)
@@ -120,8 +121,10 @@ def _one_class(true: NDArray[np.bool_], p: Floats, bins: Codes) -> dict[str, Any
         "n": int(true.sum()),
         "own": _bars(p[true]),
         "others": _bars(p[~true]),
-        "roc_auc": float(roc_auc_score(true, p)) if both else None,
-        "average_precision": float(average_precision_score(true, p)) if both else None,
+        "roc_auc": float(metrics.roc_auc_score(true, p)) if both else None,
+        "average_precision": (
+            float(metrics.average_precision_score(true, p)) if both else None
+        ),
         "reliability": np.column_stack([means, hits, sizes]).tolist(),
     }
 

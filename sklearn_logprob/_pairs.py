@@ -243,4 +243,5 @@ def distinct(numbers: NDArray[np.int32]) -> tuple[list[str], Ints]:
     found = np.flatnonzero(there)
     places = np.zeros(size, dtype=np.intp)
     places[found] = np.arange(len(found))
-    return [text_of(number) for number in found.tolist()], places[numbers]
+    texts = _NUMBERS.texts
+    return [texts[number] for number in found.tolist()], places[numbers]

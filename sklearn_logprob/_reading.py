@@ -48,15 +48,26 @@ class AnswerReader:
             self._matches[text] = found
         return found
 
-    def claim(self, text: str, held: int | None) -> tuple[Claim, Classes]:
-        """Whose a text is, after a beginning that already says the class `held`."""
+    def claims(
+        self, texts: Sequence[str], held: int | None
+    ) -> dict[int, tuple[Claim, Classes]]:
+        """Whose texts are, by their place; those that are nobody's are left out.
+
+        They go on from a beginning that already says the class `held`.
+        """
+        begun = [text.lstrip(self._decoration)[:1] for text in texts]
+        if held is None:  # most tokens have no letter in common with a label
+            places = [place for place, first in enumerate(begun) if first in self._alike]
+        else:
+            places = list(range(len(texts)))
+        found = {place: self._claim(texts[place], held) for place in places}
+        return {place: claim for place, claim in found.items() if claim[1]}
+
+    def _claim(self, text: str, held: int | None) -> tuple[Claim, Classes]:
         said, may_say = self.match(text)
         claims = said | may_say
         if held is not None and claims <= {held}:
             return "sure", frozenset({held})
-        if not claims:
-            rest = self.rest
-            return ("weak", NONE) if rest is None else ("sure", frozenset({rest}))
         weak = self._is_weak(text)
         if len(claims) == 1 and not (may_say and weak):
             return "sure", claims

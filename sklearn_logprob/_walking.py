@@ -8,7 +8,7 @@ token is looked at once, and matrices add up what the rows show of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,15 +216,17 @@ class _Walk:
         if held is not None:
             self.shared[rows, held] += hidden
             self.possible[rows, held] += hidden
-        texts, places = distinct(shown.numbers)
-        claims = [self.reader.claim(written + text, held) for text in texts]
+        tokens, places = distinct(shown.numbers)
+        texts = [written + token for token in tokens]
+        claims = self.reader.claims(texts, held)
         mass = reach[shown.owners] * shown.p
 
         ongoing = (
             np.array([len(self.positions[row]) for row in rows.tolist()]) > depth + 1
         )
         if ongoing.any():
-            undecided = np.array([bool(k) and kind != "sure" for kind, k in claims], bool)
+            undecided = np.zeros(len(texts), dtype=bool)
+            undecided[[t for t, (kind, _) in claims.items() if kind != "sure"]] = True
             chosen = np.array([number_of(position.token) for position in here])
             goes_on = (shown.numbers == chosen[shown.owners]) & ongoing[shown.owners]
             taken = np.flatnonzero(goes_on & undecided[places])
@@ -232,26 +234,24 @@ class _Walk:
             taken = taken[np.unique(shown.owners[taken], return_index=True)[1]]
             for place in np.unique(places[taken]):
                 same = taken[places[taken] == place]
-                text = written + texts[place]
-                said = next(iter(self.reader.match(text)[0]), None)
-                self.step(depth + 1, rows[shown.owners[same]], mass[same], text, said)
+                said = next(iter(self.reader.match(texts[place])[0]), None)
+                who = rows[shown.owners[same]]
+                self.step(depth + 1, who, mass[same], texts[place], said)
             mass[taken] = 0.0
-        self._credit(rows, claims, mass, shown.owners, places)
+        if self.reader.rest is not None:
+            other = np.isin(places, list(claims), invert=True)
+            no_label = np.bincount(shown.owners[other], mass[other], len(rows))
+            self.sure[rows, self.reader.rest] += no_label
+        shows = (mass, (shown.owners, places))
+        shape = len(rows), len(texts)
+        self._credit(rows, sparse.csr_matrix(shows, shape=shape), claims)
         return shown
 
     def _credit(
-        self,
-        rows: Ints,
-        claims: Sequence[tuple[Claim, frozenset[int]]],
-        mass: Floats,
-        owners: Ints,
-        places: Ints,
+        self, rows: Ints, shows: Any, claims: Mapping[int, tuple[Claim, frozenset[int]]]
     ) -> None:
-        """Give the mass of each alternative to the classes that its text may be."""
-        ends = np.searchsorted(owners, np.arange(len(rows) + 1))
-        shape = len(rows), len(claims)
-        shows = sparse.csr_matrix((mass, places, ends), shape=shape)
-        each = [(t, k, kind, len(ks)) for t, (kind, ks) in enumerate(claims) for k in ks]
+        """Give what rows show of each text to the classes that it may be."""
+        each = [(t, k, kind, len(ks)) for t, (kind, ks) in claims.items() for k in ks]
         credits = (
             (self.sure, [(t, k, 1.0) for t, k, kind, _ in each if kind == "sure"]),
             (self.shared, [(t, k, 1.0 / n) for t, k, kind, n in each if kind == "open"]),
@@ -260,7 +260,7 @@ class _Walk:
         for total, entries in credits:
             if entries:
                 t, k, weights = map(np.array, zip(*entries, strict=True))
-                shape = len(claims), total.shape[1]
+                shape = shows.shape[1], total.shape[1]
                 owned = sparse.csr_matrix((weights, (t, k)), shape=shape)
                 total[rows] += (shows @ owned).toarray()
 

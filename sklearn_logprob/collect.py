@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import fields
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii as _quoted
+from operator import attrgetter
 from typing import Any, Literal
 
 from sklearn_logprob._errors import BackendError, RowError
@@ -29,6 +30,7 @@ SHOW_AFTER = 2.0
 OTHERWISE = "With on_error='nan', rows that fail become NaN and the others go on."
 
 _FIELDS = [(field.name, field.default) for field in fields(Request)]
+_rest = attrgetter(*(name for name, _ in _FIELDS if name != "messages"))
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -92,14 +94,17 @@ def collect(
     >>> len(answers), usage.requests
     (3, 1)
     """
-    numbers: dict[Request, int] = {}  # of each distinct request, as they come
-    order = [numbers.setdefault(request, len(numbers)) for request in requests]
+    names: Sequence[Hashable]
+    names = requests if cache is None else request_keys(backend, requests)
+    distinct = dict(zip(names, requests, strict=True))
+    numbers = {name: number for number, name in enumerate(distinct)}
+    order = [numbers[name] for name in names]
 
     def row_of(number: int) -> int:
         return order.index(number, number) // per_row  # no earlier than so many others
 
-    distinct = list(numbers)
-    work = _Work(backend, distinct, row_of, cache, usage, strict=on_error == "raise")
+    strict = on_error == "raise"
+    work = _Work(backend, distinct, row_of, cache, usage, strict=strict)
     with nullcontext() if cache is None else closing(cache):
         outcomes = work.run(verbose)
     return [outcomes[number] for number in order]
@@ -180,15 +185,9 @@ def request_keys(backend: Backend, requests: Iterable[Request]) -> list[str]:
     start = sha256(_identity(backend)[:-1].encode())
     keys, shared = [], None
     for request in requests:
-        fields = (
-            request.choices,
-            request.draw,
-            request.max_tokens,
-            request.options,
-            request.top_logprobs,
-        )
-        if fields != shared:  # rows of one classifier differ in their messages alone
-            shared = fields
+        rest = _rest(request)
+        if rest != shared:  # rows of one classifier differ in their messages alone
+            shared = rest
             before, after = _around_messages(request)
             begun = start.copy()
             begun.update(before.encode())
@@ -219,7 +218,7 @@ class _Work:
     def __init__(
         self,
         backend: Backend,
-        requests: Sequence[Request],
+        requests: Mapping[Any, Request],
         row_of: Callable[[int], int],
         cache: Cache | None,
         usage: Usage,
@@ -227,19 +226,18 @@ class _Work:
         strict: bool,
     ) -> None:
         self.backend = backend
-        self.requests = requests
+        self.keys = list(requests)  # in the cache, if there is one
+        self.requests = list(requests.values())
         self.row_of = row_of
         self.cache = cache
         self.usage = usage
         self.strict = strict
-        self.keys: list[str] = []
         self.outcomes: list[Any] = [None] * len(requests)  # in the end an Outcome each
 
     def run(self, verbose: Literal["auto"] | int) -> list[Outcome]:
         """Look requests up, and send what is missing in chunks, each under a lock."""
         lock: Any = nullcontext()
         if self.cache is not None:
-            self.keys = request_keys(self.backend, self.requests)
             lock = self.cache.lock(backend_key(self.backend))
         self._look_up(range(len(self.requests)))
         self._check(self._open(range(len(self.requests))))
