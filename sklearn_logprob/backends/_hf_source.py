@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_logprob.backends.llama_cpp import find_gguf
+from sklearn_logprob.backends._llama_weights import find_gguf
 
 __all__ = ["Source", "find_source"]
 
