@@ -79,7 +79,7 @@ def main() -> None:
     print(f"\n{len(texts)} reviews; weights: {kind}")
     with weights(given.as_is) as path, server(path) as url:
         backends = {
-            "llama-cpp": LlamaCppBackend(path),
+            "llama-cpp": LlamaCppBackend(path, weights="as-is"),
             "llama-server": LlamaServerBackend(url),
             "openai": OpenAIBackend("smollm2", base_url=f"{url}/v1", max_concurrency=1),
             "transformers": TransformersBackend(

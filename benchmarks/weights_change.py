@@ -19,7 +19,7 @@ from sklearn_logprob.datasets import fetch_rotten_tomatoes
 from sklearn_logprob.demo import TEMPLATES
 
 N_ROWS = 100
-FORMATS = ("as-is", "q8_0", "bf16", "f16", "f32")
+FORMATS = ("as-is", "bf16", "f16", "f32")
 
 
 def scores(weights: str, texts: list[str], *, alone: bool = False) -> np.ndarray:

