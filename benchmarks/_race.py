@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from sklearn_logprob.backends._cpu import physical_cores
+
 WORKER = Path(__file__).with_name("_workers.py")
-THREADS = 2
 
 
 class Work(NamedTuple):
@@ -40,7 +41,7 @@ class Worker:
     def __init__(self, entrant: Entrant) -> None:
         command = [entrant.python, str(WORKER), entrant.system, entrant.weights]
         self._process = subprocess.Popen(
-            [*command, str(THREADS)],
+            [*command, str(physical_cores())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -6,7 +6,7 @@
     rivals/bin/pip install --no-deps cappr==0.9.6
     python benchmarks/speed.py --rivals rivals/bin/python    # --quick to try it
 
-Every system is a process of its own, two threads each; they take turns. What they
+Every system is a process of its own, a thread for each core; they take turns. What they
 compute is compared first: no time is printed where scores differ by more than two ways
 to compute the same do. A ratio is the median of the ratios within a round. Nothing is
 written to benchmarks/results/ from a machine that is busy at the start.

@@ -54,9 +54,9 @@ def exact(exact_weights):
 def slowly(backend, prompt, choice):
     """Log-probability of the choice's tokens: one evaluation a token, nothing shared."""
     engine = backend._engine()
-    tokens = engine.tokenize(prompt)
+    tokens = engine.vocab.tokenize(prompt)
     total = 0.0
-    for token in engine.tokenize(prompt + choice)[len(tokens) :]:
+    for token in engine.vocab.tokenize(prompt + choice)[len(tokens) :]:
         line = Line(tokens, None, {len(tokens) - 1: ()})
         engine._before = NOTHING  # forget the last prompt
         [(_, _, logits)] = engine.evaluate(engine.lay_out([line]))
@@ -153,13 +153,13 @@ def test_generated_positions_follow_the_likeliest_token():
 def test_chat_messages_use_the_models_template():
     """System, user, and the beginning of the answer, written as the file says."""
     engine = BACKEND._engine()
-    text = engine.chat_text([("system", "S"), ("user", "U"), ("assistant", "A:")])
+    text = engine.vocab.chat_text([("system", "S"), ("user", "U"), ("assistant", "A:")])
     assert text == (
         "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n"
         "<|im_start|>assistant\nA:"
     )
-    assert len(engine.tokenize("<|im_end|>", chat=True)) == 1
-    assert len(engine.tokenize("<|im_end|>")) > 1
+    assert len(engine.vocab.tokenize("<|im_end|>", chat=True)) == 1
+    assert len(engine.vocab.tokenize("<|im_end|>")) > 1
 
 
 def test_a_prompt_longer_than_the_context_names_the_row():
@@ -186,7 +186,7 @@ def test_paths_that_are_no_gguf(tmp_path):
 
 def test_a_file_without_chat_template_refuses_chat(monkeypatch):
     """Raw prompts only: the error says to write one plain text."""
-    monkeypatch.setitem(vars(BACKEND._engine()), "_chat_formatter", None)
+    monkeypatch.setitem(vars(BACKEND._engine().vocab), "_chat_formatter", None)
     with pytest.raises(UnsupportedRequestError, match="plain text"):
         BACKEND.check([Request((("user", "hi"),))])
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_llama_cpp import answer, exact, raw, slowly
+from test_llama_cpp import answer, exact, raw
 
 from sklearn_logprob import PromptTooLongError
 from sklearn_logprob.backends._llama_plan import NOTHING
-from sklearn_logprob.backends._llama_rows import _largest, _trie
+from sklearn_logprob.backends._llama_rows import _largest
 
 __all__ = ["exact"]  # a fixture, which pytest finds by its name
 
@@ -86,11 +86,11 @@ def test_a_prompt_as_long_as_the_context(exact):
     """It fits to the last token, alone, next to others, and after itself."""
     engine = exact._engine()
     longest = "word" + " word" * 509
-    assert len(engine.tokenize(longest)) == 510
+    assert len(engine.vocab.tokenize(longest)) == 510
     requests = [raw(longest, " yes"), raw("A short one:", " yes"), raw(longest, " no")]
     assert exact.check(requests) == []
     scores = together(exact, requests)
-    assert scores[0, 0] == pytest.approx(slowly(exact, longest, " yes"), abs=1e-2)
+    engine._before = NOTHING
     np.testing.assert_allclose(together(exact, requests[:1]), scores[:1], atol=1e-2)
     [failure] = exact.check([raw("word" + " word" * 510, " yes")])
     assert isinstance(failure, PromptTooLongError)
@@ -123,14 +123,14 @@ def test_labels_are_split_as_behind_the_whole_prompt(exact):
     ends = ["Sentiment:", "12345", "don", "a ", "(", "end.\n\n", "日本", "x\t", "e", ""]
     for end in ends:
         text = f"Review: it was all fun.\n{end}"
-        tokens = engine.tokenize(text)
-        found = _trie(engine, text, tokens, choices, False).sequences
+        tokens = engine.vocab.tokenize(text)
+        found = engine.vocab.labels(text, tokens, choices, chat=False).sequences
         for choice, sequence in zip(choices, found, strict=True):
-            joint = engine.tokenize(text + choice)
+            joint = engine.vocab.tokenize(text + choice)
             if list(joint[: len(tokens)]) == list(tokens):
                 assert sequence == tuple(joint[len(tokens) :])
             else:
-                assert sequence == tuple(engine.tokenize(choice))
+                assert sequence == tuple(engine.vocab.tokenize(choice))
 
 
 @given(

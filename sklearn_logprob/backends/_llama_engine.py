@@ -1,4 +1,4 @@
-"""A GGUF model in this process: text to tokens, lines of tokens to next-token logits.
+"""A GGUF model in this process: lines of tokens to next-token logits.
 
 It speaks to llama.cpp through the C functions that llama-cpp-python exposes, because its
 ``Llama`` class evaluates one sequence at a time and forgets what two prompts share.
@@ -11,24 +11,23 @@ import functools
 import itertools
 import os
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import llama_cpp
 import numpy as np
-from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from numpy.typing import NDArray
 
-from sklearn_logprob._types import Message
 from sklearn_logprob.backends._cpu import cpu_has, physical_cores
 from sklearn_logprob.backends._llama_plan import (
     NOTHING,
     Layout,
     Line,
-    Tokens,
     lay_out,
     runs,
 )
+from sklearn_logprob.backends._llama_vocab import LlamaVocab, pointer
 
 __all__ = ["LlamaEngine", "convert", "load_engine", "n_parameters"]
 
@@ -106,75 +105,10 @@ class LlamaEngine:
             )
         self._room = int(llama_cpp.llama_n_ctx(self._context))
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
-        self.n_vocab = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self.vocab = LlamaVocab(self._model)
+        weakref.finalize(self, _free, self._context, self._model)
         self._batch = _Batch(params.n_seq_max)
         self._before = NOTHING  # the tokens of the line that is kept in memory
-
-    @functools.cached_property
-    def pieces(self) -> list[str]:
-        """Text of every token; incomplete UTF-8 shows as the replacement character."""
-        return [
-            self._piece(token).decode("utf-8", "replace") for token in range(self.n_vocab)
-        ]
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """Write tokens as text."""
-        return b"".join(map(self._piece, tokens)).decode("utf-8", "replace")
-
-    def _piece(self, token: int) -> bytes:
-        buffer = ctypes.create_string_buffer(64)
-        size = llama_cpp.llama_token_to_piece(
-            self._vocab, token, buffer, len(buffer), 0, True
-        )
-        if size < 0:
-            buffer = ctypes.create_string_buffer(-size)
-            size = llama_cpp.llama_token_to_piece(
-                self._vocab, token, buffer, len(buffer), 0, True
-            )
-        return buffer.raw[:size]
-
-    def tokenize(self, text: str, *, chat: bool = False) -> Tokens:
-        """Split a prompt into tokens; control tokens are read in chat prompts only."""
-        data = text.encode("utf-8")
-        tokens = np.empty(len(data) + 2, np.int32)
-        special = not (chat and self._bos and text.startswith(self._bos))
-        size = llama_cpp.llama_tokenize(
-            self._vocab, data, len(data), _pointer(tokens), len(tokens), special, chat
-        )
-        return tokens[:size]
-
-    def ends(self, token: int) -> bool:
-        """Whether an answer is over with this token."""
-        return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
-
-    @functools.cached_property
-    def _bos(self) -> str:
-        return self._special_text(llama_cpp.llama_vocab_bos(self._vocab))
-
-    def _special_text(self, token: int) -> str:
-        return self._piece(token).decode("utf-8", "replace") if token >= 0 else ""
-
-    @functools.cached_property
-    def _chat_formatter(self) -> Any:
-        template = llama_cpp.llama_model_chat_template(self._model, None)
-        if template is None:
-            return None
-        eos = self._special_text(llama_cpp.llama_vocab_eos(self._vocab))
-        return Jinja2ChatFormatter(template.decode("utf-8"), eos, self._bos)
-
-    @property
-    def has_chat_template(self) -> bool:
-        """Whether the file says how its chat messages are written."""
-        return self._chat_formatter is not None
-
-    def chat_text(self, messages: Sequence[Message]) -> str:
-        """Write chat messages as the model's own template does, up to the answer."""
-        answer_start = ""
-        if messages[-1][0] == "assistant":
-            *messages, (_, answer_start) = messages
-        said = [{"role": role, "content": content} for role, content in messages]
-        return str(self._chat_formatter(messages=said).prompt) + answer_start
 
     def runs(self, lines: Sequence[Line]) -> Iterator[list[Line]]:
         """Sort lines and cut them into runs, each for one call of `evaluate`."""
@@ -257,7 +191,7 @@ class LlamaEngine:
             )
         if n_tokens < least:
             llama_cpp.llama_memory_seq_rm(self._memory, PADDING, -1, -1)
-        shape = (int(np.count_nonzero(wanted)), self.n_vocab)
+        shape = (int(np.count_nonzero(wanted)), self.vocab.size)
         if not shape[0]:
             return np.empty(shape, np.float32)
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape)
@@ -271,13 +205,13 @@ class _Batch:
         self._tokens, self._positions, self._n_ids = np.zeros((3, shape), np.int32)
         self._wanted = np.zeros(shape, np.int8)
         self._ids = np.zeros((shape, n_sequences), np.int32)
-        rows = (ctypes.POINTER(ctypes.c_int32) * shape)(*map(_pointer, self._ids))
+        rows = (ctypes.POINTER(ctypes.c_int32) * shape)(*map(pointer, self._ids))
         self.struct = llama_cpp.llama_batch(
-            token=_pointer(self._tokens),
-            pos=_pointer(self._positions),
-            n_seq_id=_pointer(self._n_ids),
+            token=pointer(self._tokens),
+            pos=pointer(self._positions),
+            n_seq_id=pointer(self._n_ids),
             seq_id=rows,
-            logits=_pointer(self._wanted),
+            logits=pointer(self._wanted),
         )
 
     def fill(
@@ -306,14 +240,13 @@ class _Batch:
             self.struct.n_tokens = least
 
 
-def _pointer(array: NDArray[Any]) -> Any:
-    """Where an array begins, for C."""
-    kind = np.ctypeslib.as_ctypes_type(array.dtype)
-    return array.ctypes.data_as(ctypes.POINTER(kind))
-
-
 def _load_model(path: str, params: Any) -> Any:
     model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
     if not model:
         raise ValueError(f"llama.cpp could not load {path!r}: is the file complete?")
     return model
+
+
+def _free(context: Any, model: Any) -> None:
+    llama_cpp.llama_free(context)
+    llama_cpp.llama_model_free(model)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,10 @@ from numpy.typing import NDArray
 
 from sklearn_logprob._types import Answer, Request, TokenLogprobs, TokenUsage
 from sklearn_logprob.backends._llama_plan import Line, Tokens
-from sklearn_logprob.backends._trie import TokenTrie, continuation
 
-__all__ = ["Row", "n_tokens"]
+__all__ = ["Row"]
 
 DECIMALS = 6  # float32 log-probabilities hold no more, and the cache stays small
-TAIL = 4  # tokens of a prompt that a label may merge with
 BLOCK = 64
 
 Logits = NDArray[np.float32]
@@ -29,7 +26,7 @@ class Row:
 
     Parameters
     ----------
-    engine : LlamaEngine
+    vocab : LlamaVocab
         Whose tokens these are.
     request : Request
         The question.
@@ -39,13 +36,14 @@ class Row:
         The prompt's tokens.
     """
 
-    def __init__(self, engine: Any, request: Request, text: str, tokens: Tokens) -> None:
+    def __init__(self, vocab: Any, request: Request, text: str, tokens: Tokens) -> None:
         self.tokens = tokens
-        self._engine = engine
+        self._vocab = vocab
         self._request = request
         self._choose = _chooser(request)
         chat = request.messages[0][0] != "prompt"
-        self._trie = _trie(engine, text, tokens, request.choices, chat)
+        choices = request.choices
+        self._trie = vocab.labels(text, tokens, choices, chat=chat) if choices else None
         self._after: dict[Path, dict[int, float]] = {}
         self._positions: list[TokenLogprobs] = []
         self._answered: list[int] = []
@@ -83,7 +81,7 @@ class Row:
     def goes_on(self) -> bool:
         """Whether the next token of the answer is to be generated."""
         return len(self._answered) < self._request.max_tokens and not (
-            self._answered and self._engine.ends(self._answered[-1])
+            self._answered and self._vocab.ends(self._answered[-1])
         )
 
     @property
@@ -116,7 +114,7 @@ class Row:
             )
             choices = tuple(zip(self._request.choices, scored, strict=True))
         if not self._request.top_logprobs:
-            ended = self._engine.ends(self._answered[-1])
+            ended = self._vocab.ends(self._answered[-1])
             told = self._positions[:-1] if ended else self._positions
             said = "".join(position.token for position in told)
             return Answer(choices=choices, usage=usage, draws=((said, 1),))
@@ -125,59 +123,12 @@ class Row:
     def _add(self, logits: Logits, log_sum: float) -> None:
         token = self._choose(logits)
         self._answered.append(token)
-        pieces = self._engine.pieces
+        pieces = self._vocab.pieces
         top = _largest(logits, min(self._request.top_logprobs, len(logits)))
         values = np.round(logits[[token, *top]].astype(np.float64) - log_sum, DECIMALS)
         own, *others = values.tolist()
         shown = zip((pieces[t] for t in top), others, strict=True)
         self._positions.append(TokenLogprobs(pieces[token], own, tuple(shown)))
-
-
-@functools.lru_cache(maxsize=4096)
-def n_tokens(engine: Any, text: str) -> int:
-    """Count the tokens of a label."""
-    return len(engine.tokenize(text))
-
-
-def _trie(
-    engine: Any, text: str, tokens: Tokens, choices: tuple[str, ...], chat: bool
-) -> TokenTrie | None:
-    """Give the choices' tokens as they follow the prompt."""
-    if not choices:
-        return None
-    tail = tuple(tokens[-TAIL:].tolist())
-    trie = _trie_behind(engine, tail, choices, chat)
-    return trie or TokenTrie(_continuations(engine, text, tokens.tolist(), choices, chat))
-
-
-@functools.lru_cache(maxsize=1024)
-def _trie_behind(
-    engine: Any, tail: Path, choices: tuple[str, ...], chat: bool
-) -> TokenTrie | None:
-    """Split choices behind the end of a prompt, which most prompts have in common.
-
-    None where the end, alone, is split in another way than in the prompt.
-    """
-    text = engine.text(tail)
-    start = len(engine.tokenize(""))  # some models begin every text with a token
-    tokens = engine.tokenize(text, chat=chat).tolist()
-    if tokens[start:] != list(tail):
-        return None
-    return TokenTrie(_continuations(engine, text, tokens, choices, chat))
-
-
-def _continuations(
-    engine: Any, text: str, tokens: list[int], choices: Sequence[str], chat: bool
-) -> list[Path]:
-    start = len(engine.tokenize(""))
-    return [
-        continuation(
-            tokens,
-            engine.tokenize(text + choice, chat=chat).tolist(),
-            engine.tokenize(choice)[start:].tolist(),
-        )
-        for choice in choices
-    ]
 
 
 def _chooser(request: Request) -> Callable[[Logits], int]:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn_logprob._errors import PromptTooLongError, UnsupportedRequestError
 from sklearn_logprob._types import Answer, Request
 from sklearn_logprob.backends._llama_plan import Line
-from sklearn_logprob.backends._llama_rows import Row, n_tokens
+from sklearn_logprob.backends._llama_rows import Row
 from sklearn_logprob.backends._llama_weights import (
     engine_module,
     find_gguf,
@@ -110,14 +110,14 @@ class LlamaCppBackend(BaseEstimator):
         UnsupportedRequestError
             If chat messages meet a file without a chat template.
         """
-        engine = self._engine()
+        vocab = self._engine().vocab
         failures = []
         for index, request in enumerate(requests):
-            text, chat = self._text(engine, request)
-            longest = max((n_tokens(engine, c) for c in request.choices), default=0)
+            text, chat = self._text(vocab, request)
+            longest = max((vocab.n_tokens(c) for c in request.choices), default=0)
             room = self.n_ctx - longest - request.max_tokens
             if len(text.encode()) + MORE > room:  # only then is it worth to count
-                size = len(engine.tokenize(text, chat=chat))
+                size = len(vocab.prompt(text, chat=chat))
                 if size > room:
                     needed = size + self.n_ctx - room
                     message = (
@@ -142,10 +142,11 @@ class LlamaCppBackend(BaseEstimator):
             Position of the request, and its answer.
         """
         engine = self._engine()
+        vocab = engine.vocab
         rows = {}
         for index, request in enumerate(requests):
-            text, chat = self._text(engine, request)
-            rows[Row(engine, request, text, engine.tokenize(text, chat=chat))] = index
+            text, chat = self._text(vocab, request)
+            rows[Row(vocab, request, text, vocab.prompt(text, chat=chat))] = index
         for run in engine.runs([line for row in rows for line in row.lines()]):
             with engine.lock:
                 _evaluate(engine, run)
@@ -153,17 +154,17 @@ class LlamaCppBackend(BaseEstimator):
                 if row.complete:
                     yield rows.pop(row), row.answer()
 
-    def _text(self, engine: Any, request: Request) -> tuple[str, bool]:
+    def _text(self, vocab: Any, request: Request) -> tuple[str, bool]:
         """Write the prompt, and tell whether it is a chat."""
         chat = request.messages[0][0] != "prompt"
         if not chat:
             return request.messages[0][1], chat
-        if not engine.has_chat_template:
+        if not vocab.has_chat_template:
             raise UnsupportedRequestError(
                 f"{find_gguf(self.model_path).name} has no chat template, so it cannot "
                 "read chat messages: write the prompt as one plain text."
             )
-        return engine.chat_text(request.messages), chat
+        return vocab.chat_text(request.messages), chat
 
     def _engine(self) -> Any:
         path, _ = find_weights(self.model_path, self.weights)
