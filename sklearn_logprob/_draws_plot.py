@@ -158,7 +158,7 @@ class SoftHardDisplay:
         for i in range(n_texts):
             color, hits = COLORS[i % len(COLORS)], self.said[i].cumsum()
             low, high = share_interval(hits, number)
-            ax.fill_between(number, low, high, color=color, alpha=0.15, linewidth=0)
+            ax.fill_between(number, low, high, color=color, alpha=0.12, linewidth=0)
             self.lines_ += ax.plot(
                 number, hits / number, color=color, label=self._name(i)
             )
@@ -172,6 +172,7 @@ class SoftHardDisplay:
             xlabel="answers drawn, one call each",
             ylabel=f"share of answers that say {said}",
         )
+        ax.xaxis.set_major_formatter("{x:.0f}")
         ax.legend(
             loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize="small"
         )

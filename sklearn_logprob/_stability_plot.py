@@ -112,14 +112,9 @@ class StabilityDisplay:
                     f"{', '.join(map(repr, known))}. Got {given!r} instead."
                 )
         found = {name: true_scores(frame, name) for name in wanted}
-        groups = frame.groupby(columns, sort=False).indices
-        order = frame[columns].drop_duplicates().itertuples(index=False, name=None)
-        keys = [key if len(key) > 1 or key in groups else key[0] for key in order]
         values = {
-            key if isinstance(key, str) else " / ".join(key): {
-                name: scores[groups[key]] for name, scores in found.items()
-            }
-            for key in keys
+            " / ".join(key): {name: part[name].to_numpy() for name in wanted}
+            for key, part in frame[columns].assign(**found).groupby(columns, sort=False)
         }
         return cls(values, n_bins=n_bins).plot(ax=ax)
 
