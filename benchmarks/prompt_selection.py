@@ -1,7 +1,7 @@
 """How well prompts are chosen without labels, and what asking several is worth.
 
     pip install 'sklearn-logprob[local]'
-    python benchmarks/prompt_selection.py      # an hour on two cores; then seconds
+    python benchmarks/prompt_selection.py      # an hour on two busy cores; then minutes
 
 Eight templates ask the embedded model about 200 training and 200 test reviews of Rotten
 Tomatoes. Mutual information ranks them by the training texts alone, on batch-calibrated
@@ -191,7 +191,7 @@ def ensembles(few: Any, by_loss: list[str], chosen: str) -> list[str]:
     lines = [
         f"With {N_FEW} labels, mean over {N_DRAWS} draws of them; ± is the standard "
         "error, over draws, of the difference to the template chosen by mutual "
-        "information.",
+        "information. It does not count that other reviews would give other numbers.",
         "",
         "| prompt | accuracy | log loss |",
         "|---|---|---|",
