@@ -7,7 +7,7 @@ once, and matrices add up what the rows show of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,16 +197,19 @@ class _Walk:
                 who = rows[shown.owners[same]]
                 self.step(depth + 1, who, mass[same], texts[place], said)
             mass[taken] = 0.0
-        shows = (mass, (shown.owners, places))
-        shape = len(rows), len(texts)
-        self._credit(rows, sparse.csr_matrix(shows, shape=shape), claims)
+        columns = np.full(len(texts), -1)  # of the few tokens that are anyone's
+        columns[list(claims)] = np.arange(len(claims))
+        some = np.flatnonzero(columns[places] >= 0)
+        entries = mass[some], (shown.owners[some], columns[places[some]])
+        shows = sparse.csr_matrix(entries, shape=(len(rows), len(claims)))
+        self._credit(rows, shows, list(claims.values()))
         return shown
 
     def _credit(
-        self, rows: Ints, shows: Any, claims: Mapping[int, tuple[Claim, frozenset[int]]]
+        self, rows: Ints, shows: Any, claims: Sequence[tuple[Claim, frozenset[int]]]
     ) -> None:
         """Give what rows show of each text to the classes that it may be."""
-        each = [(t, k, kind, len(ks)) for t, (kind, ks) in claims.items() for k in ks]
+        each = [(t, k, kind, len(ks)) for t, (kind, ks) in enumerate(claims) for k in ks]
         credits = (
             (self.sure, [(t, k, 1.0) for t, k, kind, _ in each if kind == "sure"]),
             (self.shared, [(t, k, 1.0 / n) for t, k, kind, n in each if kind == "open"]),
