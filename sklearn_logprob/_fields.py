@@ -8,13 +8,14 @@ plain text: ``{{text}}`` reads ``{text}``; ``{{{text}}}`` is the value within br
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import TypeAlias
 
 from sklearn_logprob._errors import PromptError
 from sklearn_logprob._inputs import Rows
 
-__all__ = ["Parts", "columns_used", "fill", "read_fields"]
+__all__ = ["Parts", "columns_used", "fill", "fill_each", "read_fields"]
 
 Parts: TypeAlias = tuple[str | int, ...]
 """Text in order: a str stands for itself, an int for the value of that column."""
@@ -136,3 +137,30 @@ def fill(parts: Parts, row: Sequence[str] | Mapping[int, str]) -> str:
     'Title: Dune.'
     """
     return "".join([part if isinstance(part, str) else row[part] for part in parts])
+
+
+def fill_each(parts: Parts, rows: Rows) -> Iterator[str]:
+    """Put the values of each row into a text, all of it in C.
+
+    Parameters
+    ----------
+    parts : tuple of str and int
+        What `read_fields` gave, with a column among them.
+    rows : Rows
+        The values.
+
+    Returns
+    -------
+    texts : iterator of str
+        What `fill` gives for each row.
+
+    Examples
+    --------
+    >>> from sklearn_logprob._fields import fill_each
+    >>> from sklearn_logprob._inputs import Rows
+    >>> list(fill_each(("100% ", 0, "."), Rows(("text",), [("good",), ("bad",)])))
+    ['100% good.', '100% bad.']
+    """
+    columns = [part for part in parts if isinstance(part, int)]
+    texts = ["%s" if isinstance(p, int) else p.replace("%", "%%") for p in parts]
+    return map("".join(texts).__mod__, map(itemgetter(*columns), rows.values))

@@ -8,7 +8,6 @@ in a process, and stands in the packed form as its number.
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, TypeAlias, overload
@@ -59,7 +58,7 @@ class Pairs(Sequence[Pair]):
 
     Raises
     ------
-    ValueError
+    struct.error, ValueError
         If there are more texts than values, or the reverse.
     TypeError
         If something else than texts is among the texts.
@@ -75,10 +74,10 @@ class Pairs(Sequence[Pair]):
     __slots__ = ("numbers", "values")
 
     def __init__(self, texts: Iterable[str], values: bytes) -> None:
-        numbers = array("i", map(_NUMBERS.__getitem__, texts))
-        if 8 * len(numbers) != len(values):
-            raise ValueError(f"{len(numbers)} texts, and {len(values)} bytes of values.")
-        self.numbers = numbers.tobytes()
+        n, rest = divmod(len(values), 8)
+        if rest:
+            raise ValueError(f"{len(values)} bytes are no whole number of floats.")
+        self.numbers = struct.pack(f"{n}i", *map(_NUMBERS.__getitem__, texts))
         self.values = values
 
     @classmethod

@@ -8,7 +8,7 @@ token is looked at once, and matrices add up what the rows show of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,20 +238,24 @@ class _Walk:
                 who = rows[shown.owners[same]]
                 self.step(depth + 1, who, mass[same], texts[place], said)
             mass[taken] = 0.0
+        columns = np.full(len(texts), -1)  # of the few tokens that are anyone's
+        columns[list(claims)] = np.arange(len(claims))
+        whose = columns[places]
         if self.reader.rest is not None:
-            other = np.isin(places, list(claims), invert=True)
+            other = whose < 0
             no_label = np.bincount(shown.owners[other], mass[other], len(rows))
             self.sure[rows, self.reader.rest] += no_label
-        shows = (mass, (shown.owners, places))
-        shape = len(rows), len(texts)
-        self._credit(rows, sparse.csr_matrix(shows, shape=shape), claims)
+        some = np.flatnonzero(whose >= 0)
+        entries = mass[some], (shown.owners[some], whose[some])
+        shows = sparse.csr_matrix(entries, shape=(len(rows), len(claims)))
+        self._credit(rows, shows, list(claims.values()))
         return shown
 
     def _credit(
-        self, rows: Ints, shows: Any, claims: Mapping[int, tuple[Claim, frozenset[int]]]
+        self, rows: Ints, shows: Any, claims: Sequence[tuple[Claim, frozenset[int]]]
     ) -> None:
         """Give what rows show of each text to the classes that it may be."""
-        each = [(t, k, kind, len(ks)) for t, (kind, ks) in claims.items() for k in ks]
+        each = [(t, k, kind, len(ks)) for t, (kind, ks) in enumerate(claims) for k in ks]
         credits = (
             (self.sure, [(t, k, 1.0) for t, k, kind, _ in each if kind == "sure"]),
             (self.shared, [(t, k, 1.0 / n) for t, k, kind, n in each if kind == "open"]),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,10 @@ class Cache:
         answers : list of Answer or None
             One a key; None where there is none, or the stored text is damaged.
         """
+        with _collecting_no_garbage():
+            return self._get_many(keys)
+
+    def _get_many(self, keys: Sequence[str]) -> list[Answer | None]:
         _database(self.directory)  # perhaps there is none yet
         path = Path(self.directory, DBNAME)
         uri = f"{path.as_uri()}?mode=rw"
@@ -210,6 +215,21 @@ def resolve_cache(cache: Any) -> Cache | None:
         "The 'cache' parameter of LogprobClassifier must be 'auto', None, a folder or "
         f"a Cache. Got {cache!r} instead."
     )
+
+
+@contextmanager
+def _collecting_no_garbage() -> Iterator[None]:
+    """Hold Python's collector off: it would look at everything, again and again.
+
+    It runs whenever many objects have been made; of answers none is garbage.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 # One handle for each folder and process, however many clones name the folder; it has a

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from sklearn_logprob._checks import check_template
 from sklearn_logprob._errors import PromptError
-from sklearn_logprob._fields import Parts, columns_used, fill, read_fields
+from sklearn_logprob._fields import Parts, columns_used, fill, fill_each, read_fields
 from sklearn_logprob._inputs import Rows, cell_text
 from sklearn_logprob._styles import STYLES, write_style
 from sklearn_logprob._types import Message, Role
@@ -209,7 +209,7 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         [(('system', 'Answer with bad, good.'), ('user', 'Fine.'))]
         """
         contents: list[Iterable[Message]] = [
-            [(role, fill(parts, row)) for row in rows.values]
+            [(role, text) for text in fill_each(parts, rows)]
             if columns_used(parts)
             else repeat((role, fill(parts, ())))
             for role, parts in self._compile(rows, labels, answers)
