@@ -98,15 +98,15 @@ class PerLabelScorer(LabelScorer):
                 "The prompt asks for {label}, which is both the label asked about and a "
                 "column of X. Rename the column."
             )
-        if rows.values:
-            probe = self._with_labels(replace(rows, values=rows.values[:1]), [SOME_LABEL])
-            (messages,) = self.template.render(probe, self.views[0].listed)
-            if not any(SOME_LABEL in content for _, content in messages):
-                raise PromptError(
-                    "multilabel='per_label' asks about one label at a time, and the "
-                    "prompt does not say which: put {label} into it, after the fields "
-                    "of X, or use multilabel='one_query'."
-                )
+        probe = self._with_labels(replace(rows, values=rows.values[:1]), [SOME_LABEL])
+        for part in self.parts:
+            for messages in part.template.render(probe, part.view.listed):
+                if not any(SOME_LABEL in content for _, content in messages):
+                    raise PromptError(
+                        "multilabel='per_label' asks about one label at a time, and the "
+                        "prompt does not say which: put {label} into it, after the "
+                        "fields of X, or use multilabel='one_query'."
+                    )
         return super().requests(self._with_labels(rows, self.asked))
 
     def _with_labels(self, rows: Rows, labels: Sequence[str]) -> Rows:

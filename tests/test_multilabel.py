@@ -1,6 +1,7 @@
 """Several labels a text, on a fake model whose posterior is known, and on real ones."""
 
 import pickle
+import re
 from functools import partial
 
 import numpy as np
@@ -27,6 +28,7 @@ from sklearn_logprob import (
     OpenAIBackend,
     OperatingPointError,
     PrecisionAtLeast,
+    PromptEnsemble,
     PromptError,
     PromptTemplate,
     RefusedError,
@@ -605,3 +607,30 @@ def test_calibrators_may_be_told_how_frequent_labels_are():
     X, Y, _ = texts(30)
     clf = make(calibrator=AffineCalibration(class_prior="labels")).fit(X, Y)
     assert all(c.class_prior == "labels" for c in clf.calibrator_)
+
+
+def test_an_ensemble_of_one_prompt_twice_is_that_prompt():
+    """Each member asks about each label; the average of equal scores is the score."""
+    X, Y, _ = texts(30)
+    one, both = (
+        make(prompt=prompt) for prompt in (PROMPT, PromptEnsemble([PROMPT, PROMPT]))
+    )
+    np.testing.assert_allclose(
+        one.fit(X, Y).predict_proba(X), both.fit(X, Y).predict_proba(X), rtol=1e-9
+    )
+    assert len(both.requests(X)) == 2 * len(one.requests(X))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"prompt": PromptEnsemble([PROMPT, "{text}"])}, "which: put {label} into it"),
+        ({"prompt": PromptEnsemble([PROMPT], combine="stack")}, "combine='average'"),
+        ({"verbalizer": Verbalizer(none_option="none")}, "none_option= of Verbalizer"),
+        ({"verbalizer": Verbalizer(other="class")}, "leave other= and"),
+    ],
+)
+def test_what_makes_no_sense_with_several_labels(parameters, told):
+    """Refused before anything is asked."""
+    with pytest.raises((PromptError, ValueError), match=re.escape(told)):
+        make(**parameters).fit(*texts(10)[:2])
