@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from sklearn_logprob.backends import _token_server
 from sklearn_logprob.backends._llama_weights import find_gguf
 from sklearn_logprob.cache import Cache
 
@@ -80,3 +81,9 @@ def exact_weights(
     )
     yield path
     path.unlink()  # half a gigabyte, which pytest would keep
+
+
+@pytest.fixture(autouse=True)
+def _no_server_before() -> None:
+    """Forget servers: a new one may get the port of one that is gone."""
+    _token_server._served.cache_clear()
