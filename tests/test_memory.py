@@ -123,7 +123,7 @@ def test_turns_over_more_rows_than_fit_still_find_many():
 
 @pytest.mark.parametrize("n", [1, 20, 200])
 def test_the_bytes_are_counted_fairly(n):
-    """What Python says that it allocates is within a third of what is counted."""
+    """What Python says that it allocates is within a factor of two of what is counted."""
     texts = [encode(answer(str(i % 7), n)) for i in range(500)]
     keys = [f"{i:064}" for i in range(500)]
     [decode(text) for text in texts]  # the tokens themselves are kept once
@@ -140,7 +140,7 @@ def test_the_bytes_are_counted_fairly(n):
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     taken += 500 * 113  # the keys
-    assert 2 / 3 < memory.size / taken < 3 / 2
+    assert 1 / 2 < memory.size / taken < 2
 
 
 def test_threads_keep_count():
