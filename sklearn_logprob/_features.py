@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import compress
-from math import isfinite
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_logprob._reading import SENTINEL
-from sklearn_logprob._types import Answer, Outcome
+from sklearn_logprob._pairs import Ints, distinct, join
+from sklearn_logprob._types import Answer, Floats, Outcome
+from sklearn_logprob._walking import AT_ONCE, is_shown
 
 __all__ = ["TokenFeatures"]
 
@@ -85,8 +85,10 @@ class TokenFeatures(BaseEstimator):
             The fitted transformer.
         """
         counts: Counter[str] = Counter()
-        for several in self._rows(outcomes):
-            counts.update(set().union(*several))
+        for block in self._blocks(outcomes):
+            cells = np.unique(block.rows * len(block.texts) + block.places)
+            rows_with = np.bincount(cells % len(block.texts), minlength=len(block.texts))
+            counts.update(dict(zip(block.texts, rows_with.tolist(), strict=True)))
         kept = sorted(token for token, n in counts.items() if n >= self.min_count)
         self.vocabulary_ = {token: column for column, token in enumerate(kept)}
         return self
@@ -107,36 +109,61 @@ class TokenFeatures(BaseEstimator):
         """
         check_is_fitted(self)
         columns = self.vocabulary_
-        ends, places, values = [0], [], []
-        for several in self._rows(outcomes):
-            for shown in several:
-                known = [token in columns for token in shown]
-                places += [columns[token] for token in compress(shown, known)]
-                values += [v / len(several) for v in compress(shown.values(), known)]
-            ends.append(len(places))
-        F = sparse.csr_matrix(
-            (np.array(values, dtype=np.float64), np.array(places, dtype=np.intp), ends),
-            shape=(len(ends) - 1, len(columns)),
-        )
-        F.sum_duplicates()  # a token in several answers of a row
-        return F
+        parts = [sparse.csr_matrix((0, len(columns)))]
+        for block in self._blocks(outcomes):
+            places = np.array([columns.get(text, -1) for text in block.texts])
+            column = places[block.places]
+            known = column >= 0
+            entries = block.values[known], (block.rows[known], column[known])
+            # a token in several answers of a row is summed up
+            parts.append(sparse.csr_matrix(entries, shape=(block.n_rows, len(columns))))
+        return sparse.vstack(parts, format="csr")
 
-    def _rows(self, outcomes: Sequence[Outcome]) -> Iterator[list[dict[str, float]]]:
-        """Give what each answer of each row shows above its floor."""
-        for start in range(0, len(outcomes), self.per_row):
-            several = outcomes[start : start + self.per_row]
-            yield [_above_floor(each) for each in several if isinstance(each, Answer)]
-
-
-def _above_floor(answer: Answer) -> dict[str, float]:
-    """Give the log-probabilities above the least one shown."""
-    shown = _log_probs(answer.positions[0].top if answer.positions else ())
-    floor = min(shown.values(), default=0.0)
-    told = _log_probs(answer.choices) | shown
-    return {token: value - floor for token, value in told.items() if value > floor}
+    def _blocks(self, outcomes: Sequence[Outcome]) -> Iterator[_Block]:
+        """Give what the answers show above their floors, some rows at a time."""
+        size = max(1, AT_ONCE // self.per_row) * self.per_row
+        for start in range(0, len(outcomes), size):
+            several = outcomes[start : start + size]
+            answered = [i for i, each in enumerate(several) if isinstance(each, Answer)]
+            rows = np.array(answered, dtype=np.intp) // self.per_row
+            n_rows = len(several) // self.per_row
+            n_answers = np.bincount(rows, minlength=n_rows)
+            shown = _above_floor([cast(Answer, several[i]) for i in answered])
+            texts, places = distinct(shown.numbers)
+            rows = rows[shown.owners]
+            yield _Block(n_rows, texts, places, rows, shown.values / n_answers[rows])
 
 
-def _log_probs(pairs: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Leave sentinels out; of equal texts the first, which is the likeliest, counts."""
-    known = (pair for pair in reversed(pairs) if isfinite(pair[1]) and pair[1] > SENTINEL)
-    return dict(known)
+class _Block(NamedTuple):
+    """What some rows show: an entry for each answer and each text in it."""
+
+    n_rows: int
+    texts: list[str]
+    places: Ints  # in `texts`
+    rows: Ints
+    values: Floats
+
+
+class _Above(NamedTuple):
+    numbers: NDArray[np.int32]
+    owners: Ints
+    values: Floats
+
+
+def _above_floor(answers: Sequence[Answer]) -> _Above:
+    """Give the log-probabilities above the least one that each answer shows."""
+    tops = join([a.positions[0].top if a.positions else () for a in answers])
+    told = join([answer.choices for answer in answers])
+    numbers = np.concatenate([tops[0], told[0]])
+    values = np.concatenate([tops[1], told[1]])
+    owners = np.concatenate([tops[2], told[2]])
+    known = np.flatnonzero(is_shown(values))
+    # of equal texts the first, which is the likeliest, counts: tokens before choices
+    cells = owners * (int(numbers.max(initial=0)) + 1) + numbers
+    once = known[np.unique(cells[known], return_index=True)[1]]
+    floor = np.full(len(answers), np.inf)
+    token = once[once < len(tops[0])]
+    np.minimum.at(floor, owners[token], values[token])
+    above = values[once] - np.where(np.isinf(floor), 0.0, floor)[owners[once]]
+    some = above > 0
+    return _Above(numbers[once[some]], owners[once[some]], above[some])

@@ -92,8 +92,8 @@ def plan(backend: Backend, requests: Iterable[Request], cache: Any) -> PlannedRe
     kept = resolve_cache(cache)
     if kept is not None:
         keys = request_keys(backend, distinct)
-        missing = zip(distinct, keys, strict=True)
-        distinct = [request for request, key in missing if kept.get(key) is None]
+        found = zip(distinct, kept.get_many(keys), strict=True)
+        distinct = [request for request, answer in found if answer is None]
         kept.close()
     times = int(getattr(backend, "requests_per_row", 1))
     sent_for = getattr(backend, "sent_for", None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_logprob._errors import RowError
+from sklearn_logprob._pairs import Pair
 
 __all__ = [
     "Answer",
@@ -66,6 +67,10 @@ class Request:
     options: tuple[tuple[str, str], ...] = ()
     draw: int = 0
 
+    def __hash__(self) -> int:
+        # what differs from row to row; with hundreds of choices the rest takes longer
+        return hash((self.messages, self.draw))
+
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
@@ -78,8 +83,9 @@ class TokenLogprobs:
     logprob : float
         Its log-probability (natural log). Sentinels such as -9999.0 are kept as they
         came; scoring treats them as "below the returned alternatives".
-    top : tuple of (str, float)
-        The alternatives, most likely first.
+    top : sequence of (str, float)
+        The alternatives, most likely first: a tuple, or what is equal to one and takes
+        less memory.
 
     Examples
     --------
@@ -90,7 +96,7 @@ class TokenLogprobs:
 
     token: str
     logprob: float
-    top: tuple[tuple[str, float], ...] = ()
+    top: Sequence[Pair] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +130,13 @@ class Answer:
     ----------
     positions : tuple of TokenLogprobs
         The generated positions, each with its alternatives.
-    choices : tuple of (str, float)
+    choices : sequence of (str, float)
         Exact log-probability (natural log) of each of the request's choices, where the
         backend can tell; else empty. The choices are disjoint events: where one choice
         is the beginning of another, it does not contain the other's probability. For a
         request with options, that of each option.
     usage : TokenUsage
-        Tokens spent.
+        Tokens spent; none where the answer comes from a cache.
     draws : tuple of (str, int)
         Texts that were generated, and how often: one, once, unless a backend draws
         repeatedly.
@@ -143,8 +149,8 @@ class Answer:
     """
 
     positions: tuple[TokenLogprobs, ...] = ()
-    choices: tuple[tuple[str, float], ...] = ()
-    usage: TokenUsage = field(default_factory=TokenUsage)
+    choices: Sequence[Pair] = ()
+    usage: TokenUsage = TokenUsage()
     draws: tuple[tuple[str, int], ...] = ()
 
 

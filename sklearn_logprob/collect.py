@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import fields
 from hashlib import sha256
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Literal
 
 from tqdm import tqdm
@@ -93,13 +94,17 @@ def collect(
     >>> len(answers), usage.requests
     (3, 1)
     """
-    rows: dict[Request, int] = {}  # each distinct request and its first row
-    for position, request in enumerate(requests):
-        rows.setdefault(request, position // per_row)
-    work = _Work(backend, rows, cache, usage, strict=on_error == "raise")
+    numbers: dict[Request, int] = {}  # of each distinct request, as they come
+    order = [numbers.setdefault(request, len(numbers)) for request in requests]
+
+    def row_of(number: int) -> int:
+        return order.index(number, number) // per_row  # no earlier than so many others
+
+    distinct = list(numbers)
+    work = _Work(backend, distinct, row_of, cache, usage, strict=on_error == "raise")
     with nullcontext() if cache is None else closing(cache):
         outcomes = work.run(verbose)
-    return [outcomes[request] for request in requests]
+    return [outcomes[number] for number in order]
 
 
 def backend_key(backend: Backend) -> str:
@@ -175,15 +180,35 @@ def request_keys(backend: Backend, requests: Iterable[Request]) -> list[str]:
     """
     # the canonical JSON of [version, class, identity, request], its start hashed once
     start = sha256(_identity(backend)[:-1].encode())
-    keys = []
+    keys, shared = [], None
     for request in requests:
-        digest = start.copy()
-        given = ((name, getattr(request, name), default) for name, default in _FIELDS)
-        # without the defaults, so that a new field leaves the old keys as they are
-        content = {name: value for name, value, default in given if value != default}
-        digest.update(f",{_canonical(content)}]".encode())
+        fields = (
+            request.choices,
+            request.draw,
+            request.max_tokens,
+            request.options,
+            request.top_logprobs,
+        )
+        if fields != shared:  # rows of one classifier differ in their messages alone
+            shared = fields
+            before, after = _around_messages(request)
+            begun = start.copy()
+            begun.update(before.encode())
+        digest = begun.copy()
+        texts = [f"[{_quoted(role)},{_quoted(text)}]" for role, text in request.messages]
+        digest.update(f"[{','.join(texts)}]{after}".encode())
         keys.append(digest.hexdigest())
     return keys
+
+
+def _around_messages(request: Request) -> tuple[str, str]:
+    """Give the canonical JSON of a request without its messages: before and after."""
+    given = ((name, getattr(request, name), default) for name, default in _FIELDS)
+    # without the defaults, so that a new field leaves the old keys as they are
+    content = {name: value for name, value, default in given if value != default}
+    text = _canonical({**content, "messages": None})
+    before, after = text.split('"messages":null')
+    return f',{before}"messages":', f"{after}]"
 
 
 def _identity(backend: Backend) -> str:
@@ -191,35 +216,36 @@ def _identity(backend: Backend) -> str:
 
 
 class _Work:
-    """Distinct requests on their way to an outcome each."""
+    """Distinct requests, by number, on their way to an outcome each."""
 
     def __init__(
         self,
         backend: Backend,
-        rows: Mapping[Request, int],
+        requests: Sequence[Request],
+        row_of: Callable[[int], int],
         cache: Cache | None,
         usage: Usage,
         *,
         strict: bool,
     ) -> None:
         self.backend = backend
-        self.rows = rows
+        self.requests = requests
+        self.row_of = row_of
         self.cache = cache
         self.usage = usage
         self.strict = strict
-        self.keys: dict[Request, str] = {}
-        self.outcomes: dict[Request, Outcome] = {}
+        self.keys: list[str] = []
+        self.outcomes: list[Any] = [None] * len(requests)  # in the end an Outcome each
 
-    def run(self, verbose: Literal["auto"] | int) -> dict[Request, Outcome]:
+    def run(self, verbose: Literal["auto"] | int) -> list[Outcome]:
         """Look requests up, and send what is missing in chunks, each under a lock."""
         lock: Any = nullcontext()
         if self.cache is not None:
-            keys = request_keys(self.backend, self.rows)
-            self.keys = dict(zip(self.rows, keys, strict=True))
+            self.keys = request_keys(self.backend, self.requests)
             lock = self.cache.lock(backend_key(self.backend))
-        self._look_up(self.rows)
-        self._check([request for request in self.rows if request not in self.outcomes])
-        missing = [request for request in self.rows if request not in self.outcomes]
+        self._look_up(range(len(self.requests)))
+        self._check(self._open(range(len(self.requests))))
+        missing = self._open(range(len(self.requests)))
         if not missing:
             return self.outcomes
         with _progress(len(missing), verbose) as bar:
@@ -229,81 +255,85 @@ class _Work:
                 with lock:
                     # another process may have answered while this one waited
                     bar.update(self._look_up(chunk))
-                    to_send = [r for r in chunk if r not in self.outcomes]
-                    for _ in self._ask(to_send):
+                    for _ in self._ask(self._open(chunk)):
                         bar.update()
                 self._raise_failures(chunk)
         return self.outcomes
 
-    def _look_up(self, requests: Iterable[Request]) -> int:
+    def _open(self, numbers: Iterable[int]) -> list[int]:
+        """Give those that have no outcome yet."""
+        return [number for number in numbers if self.outcomes[number] is None]
+
+    def _look_up(self, numbers: Sequence[int]) -> int:
         """Take the answers that the cache has, and count them."""
         if self.cache is None:
             return 0
-        found = ((request, self.cache.get(self.keys[request])) for request in requests)
-        answers = {request: answer for request, answer in found if answer is not None}
-        self.outcomes.update(answers)
-        self.usage.cache_hits += len(answers)
-        return len(answers)
+        found = self.cache.get_many([self.keys[number] for number in numbers])
+        for number, answer in zip(numbers, found, strict=True):
+            self.outcomes[number] = answer
+        hits = len(found) - found.count(None)
+        self.usage.cache_hits += hits
+        return hits
 
-    def _check(self, requests: Sequence[Request]) -> None:
+    def _check(self, numbers: Sequence[int]) -> None:
         """Let the backend see everything before the first call."""
         check = getattr(self.backend, "check", None)
-        if check is None or not requests:
+        if check is None or not numbers:
             return
-        with self._naming_rows(requests):
-            failures = check(requests)
+        with self._naming_rows(numbers):
+            failures = check([self.requests[number] for number in numbers])
         for error in failures or ():
-            request = requests[error.index]
-            self.outcomes[request] = error.for_row(self.rows[request])
-        self._raise_failures(requests)
+            number = numbers[error.index]
+            self.outcomes[number] = error.for_row(self.row_of(number))
+        self._raise_failures(numbers)
 
-    def _ask(self, requests: Sequence[Request]) -> Iterator[None]:
+    def _ask(self, numbers: Sequence[int]) -> Iterator[None]:
         """Ask the model, and insist on an outcome for everything."""
-        if not requests:
+        if not numbers:
             return
-        waiting = set(range(len(requests)))
-        with self._naming_rows(requests):
+        waiting = set(range(len(numbers)))
+        with self._naming_rows(numbers):
+            requests = [self.requests[number] for number in numbers]
             for index, outcome in self.backend.answer(requests):
                 waiting.discard(index)
-                self._keep(requests[index], outcome)
+                self._keep(numbers[index], outcome)
                 yield
         if waiting:
             raise BackendError(
-                f"{type(self.backend).__name__} answered {len(requests) - len(waiting)} "
-                f"of {len(requests)} requests and gave no error. Its method answer() "
+                f"{type(self.backend).__name__} answered {len(numbers) - len(waiting)} "
+                f"of {len(numbers)} requests and gave no error. Its method answer() "
                 "must yield every index."
             )
 
-    def _keep(self, request: Request, outcome: Outcome) -> None:
+    def _keep(self, number: int, outcome: Outcome) -> None:
         if isinstance(outcome, RowError):
-            self.outcomes[request] = outcome.for_row(self.rows[request])
+            self.outcomes[number] = outcome.for_row(self.row_of(number))
             self.usage.add_sent(TokenUsage())
             return
         if self.cache is not None:
-            self.cache.set(self.keys[request], outcome)
-        self.outcomes[request] = outcome
+            self.cache.set(self.keys[number], outcome)
+        self.outcomes[number] = outcome
         cost = getattr(self.backend, "cost", None)
         dollars = 0.0 if cost is None else cost(outcome.usage)
         drawn = sum(times for _, times in outcome.draws)
         calls = drawn or getattr(self.backend, "requests_per_row", 1)
         self.usage.add_sent(outcome.usage, dollars, calls)
 
-    def _raise_failures(self, requests: Iterable[Request]) -> None:
+    def _raise_failures(self, numbers: Iterable[int]) -> None:
         """Raise the first failure of a row, once all that was sent with it is kept."""
         if self.strict:
-            for request in requests:
-                outcome = self.outcomes.get(request)
+            for outcome in map(self.outcomes.__getitem__, numbers):
                 if isinstance(outcome, RowError):
                     message = f"{outcome.template} {OTHERWISE}"
                     raise type(outcome)(message, outcome.index)
 
     @contextmanager
-    def _naming_rows(self, requests: Sequence[Request]) -> Iterator[None]:
+    def _naming_rows(self, numbers: Sequence[int]) -> Iterator[None]:
         """Tell the user of rows of X where a backend speaks of requests."""
         try:
             yield
         except RowError as error:
-            raise error.for_row(self.rows[requests[error.index]]) from None
+            raise error.for_row(self.row_of(numbers[error.index])) from None
 
 
 def _progress(total: int, verbose: Literal["auto"] | int) -> Any:

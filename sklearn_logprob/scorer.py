@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_logprob._chains import after_prefix, agree, average, read
@@ -118,6 +119,7 @@ class LabelScorer:
             If the backend returns texts only.
         """
         asked = self._asked()
+        shared = asked.choices, asked.max_tokens, asked.top_logprobs, asked.options
         draws = range(1, self.n_chains + 1) if self.n_chains > 1 else [0]
         # the answers of demonstrations are the words where the labels are shown as such
         rendered = [
@@ -128,7 +130,7 @@ class LabelScorer:
         ]
         self._check_listed(rendered)
         return [
-            replace(asked, messages=messages, draw=draw)
+            Request(messages, *shared, draw)
             for views in zip(*rendered, strict=True)
             for messages in views
             for draw in draws
@@ -264,12 +266,9 @@ class LabelScorer:
 
     def _report(self, outcomes: Sequence[Outcome]) -> None:
         """Raise, or warn of, the rows of which no request has an answer."""
-        failed: dict[int, RowError] = {}
-        for start in range(0, len(outcomes), self.per_row):
-            several = outcomes[start : start + self.per_row]
-            errors = [error for error in several if isinstance(error, RowError)]
-            if len(errors) == len(several):
-                failed[start // self.per_row] = errors[0]
+        lost = np.array([isinstance(outcome, RowError) for outcome in outcomes], bool)
+        rows = np.flatnonzero(lost.reshape(-1, self.per_row).all(axis=1)).tolist()
+        failed: dict[int, Any] = {row: outcomes[row * self.per_row] for row in rows}
         if not failed:
             return
         if self.on_error == "raise":
@@ -297,10 +296,10 @@ class LabelScorer:
             Natural log, with bounds; NaN in rows without an answer.
         """
         shown, n_chains = self._shown, self.n_chains
-        several = []
+        several, per_row = [], self.per_row
         for number, view in enumerate(shown):
             places = range(number * n_chains, (number + 1) * n_chains)
-            asked = [o for i, o in enumerate(outcomes) if i % self.per_row in places]
+            asked = [o for i, o in enumerate(outcomes) if i % per_row in places]
             scores = read(asked, view.spellings)
             several.append(average(scores, n_chains) if n_chains > 1 else scores)
         return several[0] if len(shown) == 1 else agree(several)

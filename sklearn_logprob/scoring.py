@@ -14,19 +14,21 @@ classes log-sum to at most 0.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
-from math import exp
 from operator import eq
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from sklearn_logprob._draws import read_draws
+from sklearn_logprob._pairs import distinct, join
 from sklearn_logprob._reading import AnswerReader
 from sklearn_logprob._types import Answer, Floats
+from sklearn_logprob._walking import AT_ONCE, read_choices, read_positions
 
 __all__ = [
     "LabelScores",
@@ -123,20 +125,34 @@ def label_scores(
     array([[-1.5, -0.5]])
     """
     reader = AnswerReader(spellings)
-    rows = [_read(reader, answer) for answer in answers]
-    table = np.asarray(rows, dtype=np.float64).reshape(len(rows), 3, len(spellings))
+    table = np.empty((len(answers), 3, len(spellings)))
+    for start in range(0, len(answers), AT_ONCE):
+        block = answers[start : start + AT_ONCE]
+        for read, places in _sorted(block).items():
+            if places:
+                some = [block[place] for place in places]
+                table[np.add(places, start)] = read(reader, some)
     with np.errstate(divide="ignore"):
         scores, lower, upper = (np.log(table[:, i]) for i in range(3))
     return LabelScores(scores, lower, upper, np.isneginf(lower) & (upper > lower))
 
 
-def _read(reader: AnswerReader, answer: Answer) -> tuple[Floats, Floats, Floats]:
-    """Give point, lower and upper of each label's probability, from what there is."""
-    if answer.choices:
-        return reader.exact(answer)
-    if answer.positions or not answer.draws:
-        return reader.followed(answer)
-    return read_draws(reader, answer.draws)
+def _sorted(answers: Sequence[Answer]) -> dict[Callable[..., Any], list[int]]:
+    """Sort answers by what reads them, according to what there is."""
+    places: dict[Callable[..., Any], list[int]]
+    places = {read_choices: [], read_positions: [], _read_draws: []}
+    for place, answer in enumerate(answers):
+        if answer.choices:
+            places[read_choices].append(place)
+        elif answer.positions or not answer.draws:
+            places[read_positions].append(place)
+        else:
+            places[_read_draws].append(place)
+    return places
+
+
+def _read_draws(reader: AnswerReader, answers: Sequence[Answer]) -> Floats:
+    return np.array([read_draws(reader, answer.draws) for answer in answers])
 
 
 def tokens_to_read(spellings: Sequence[Sequence[str]], *, whole: bool = False) -> int:
@@ -234,8 +250,8 @@ def other_tokens(
     """
     reader = AnswerReader(spellings)
     total: dict[str, float] = defaultdict(float)
-    for answer in answers:
-        for token, probability in _shares(answer):
+    for start in range(0, len(answers), AT_ONCE):
+        for token, probability in _shares(answers[start : start + AT_ONCE]):
             if not any(reader.match(token)):
                 total[token.strip() or token] += probability
     ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:n_tokens]
@@ -243,9 +259,13 @@ def other_tokens(
     return np.array(rows, dtype=[("token", object), ("mean_probability", np.float64)])
 
 
-def _shares(answer: Answer) -> list[tuple[str, float]]:
+def _shares(answers: Sequence[Answer]) -> Iterator[tuple[str, float]]:
     """Give the first tokens, or else the drawn texts, with their probabilities."""
-    if answer.positions:
-        return [(token, exp(min(lp, 0.0))) for token, lp in answer.positions[0].top]
-    n_draws = sum(times for _, times in answer.draws)
-    return [(text, times / n_draws) for text, times in answer.draws]
+    numbers, values, _ = join([a.positions[0].top for a in answers if a.positions])
+    texts, places = distinct(numbers)
+    total = np.bincount(places, np.exp(np.minimum(values, 0.0)), len(texts))
+    yield from zip(texts, total.tolist(), strict=True)
+    for answer in answers:
+        if not answer.positions:
+            n_draws = sum(times for _, times in answer.draws)
+            yield from ((text, times / n_draws) for text, times in answer.draws)

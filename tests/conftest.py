@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,16 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     monkeypatch.setenv("SKLEARN_LOGPROB_CACHE", str(folder))
     yield folder
     Cache(folder).close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def weights_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give converted weights a new folder, for all tests: converting takes seconds."""
+    folder = tmp_path_factory.mktemp("converted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKLEARN_LOGPROB_WEIGHTS", str(folder))
+        yield folder
+    shutil.rmtree(folder)  # a third of a gigabyte, which pytest would keep
 
 
 @pytest.fixture(scope="session")

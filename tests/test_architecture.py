@@ -29,7 +29,9 @@ PROJECT = ROOT.parent
 DATA, PURE, EDGE, GATHER, ESTIMATOR, TOOLS, FRONT, COMMAND = range(8)
 
 LAYERS = {
+    "_answer_json": DATA,
     "_errors": DATA,
+    "_pairs": DATA,
     "_types": DATA,
     "_adapted": PURE,
     "_affine": PURE,
@@ -59,6 +61,7 @@ LAYERS = {
     "_draws": PURE,
     "_shots": PURE,
     "_views": PURE,
+    "_walking": PURE,
     "_labels": PURE,
     "_reading": PURE,
     "calibration": PURE,
@@ -80,7 +83,11 @@ LAYERS = {
     "backends._llama_wire": EDGE,
     "backends.gemini": EDGE,
     "backends._gemini_wire": EDGE,
+    "backends._cpu": EDGE,
     "backends._llama_engine": EDGE,
+    "backends._llama_plan": EDGE,
+    "backends._llama_rows": EDGE,
+    "backends._llama_weights": EDGE,
     "backends.gemini_decisions": EDGE,
     "backends.openai_decisions": EDGE,
     "backends.systemone": EDGE,
@@ -111,6 +118,7 @@ LAYERS = {
     "backends.fake": EDGE,
     "backends.llama_cpp": EDGE,
     "backends.openai": EDGE,
+    "_memory": EDGE,
     "cache": EDGE,
     "datasets": EDGE,
     "_planning": GATHER,
@@ -129,7 +137,8 @@ LAYERS = {
 # Modules of one layer that may import each other, in no circle.
 FAMILIES = (
     {name for name, layer in LAYERS.items() if layer == PURE},
-    {"_errors", "_types"},
+    {"_answer_json", "_errors", "_pairs", "_types"},
+    {"_memory", "cache"},
     {name for name in LAYERS if name.startswith("backends")},
     {"collect", "scorer", "_planning", "_preparing"},
     {"cli", "demo", "__main__"},

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib import Parallel, delayed
 
-from sklearn_logprob import Answer, TokenLogprobs, TokenUsage
-from sklearn_logprob.cache import Cache, _decode, _encode, resolve_cache
+from sklearn_logprob import Answer, TokenLogprobs
+from sklearn_logprob._answer_json import decode, encode
+from sklearn_logprob.cache import Cache, resolve_cache
 
 ANSWER = Answer(
     positions=(TokenLogprobs(" é", -0.5, ((" é", -0.5), ("\n", -9999.0))),),
     choices=((" bad", -math.inf), (" good", -0.1)),
-    usage=TokenUsage(60, 1, 30),
 )
 
 pairs = st.tuples(st.text(st.characters()), st.floats())
@@ -34,7 +34,7 @@ answers = st.builds(
         )
     ).map(tuple),
     choices=st.lists(pairs).map(tuple),
-    usage=st.builds(TokenUsage, *[st.integers(0, 10**9)] * 3),
+    draws=st.lists(st.tuples(st.text(st.characters()), st.integers(0))).map(tuple),
 )
 
 
@@ -55,14 +55,14 @@ def in_database(cache: Cache, statement: str, *values: object) -> None:
 @given(answers)
 def test_any_answer_survives_as_ascii_json(answer):
     """Every answer comes back exactly, whatever its characters and floats."""
-    text = _encode(answer)
+    text = encode(answer)
     assert text.isascii()
-    assert repr(_decode(text)) == repr(answer)  # repr, because nan != nan
+    assert repr(decode(text)) == repr(answer)  # repr, because nan != nan
 
 
 def test_a_whole_number_is_a_logprob():
     """A log-probability written as an int comes back as a float, not as a miss."""
-    answer = _decode(_encode(Answer(choices=((" good", 0),))))
+    answer = decode(encode(Answer(choices=((" good", 0),))))
     assert answer == Answer(choices=((" good", 0.0),))
     assert isinstance(answer.choices[0][1], float)
 

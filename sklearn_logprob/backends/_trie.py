@@ -10,6 +10,7 @@ completion prompt rarely has.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import exp, inf, log, log1p
 
@@ -75,13 +76,20 @@ class TokenTrie:
 
     def __init__(self, sequences: Sequence[Path]) -> None:
         self.sequences = list(sequences)
-        beginnings = {s[:i] for s in self.sequences for i in range(len(s))}
-        self.inner = sorted(beginnings, key=lambda path: (len(path), path))
-        self.children: dict[Path, list[int]] = {path: [] for path in self.inner}
         links = {(s[:i], s[i]) for s in self.sequences for i in range(len(s))}
-        for path, token in sorted(links):
-            self.children[path].append(token)
-        self._labels = set(self.sequences)
+        self.children: dict[Path, list[int]] = {}
+        for path, token in sorted(links, key=lambda link: (len(link[0]), *link)):
+            self.children.setdefault(path, []).append(token)
+        self.inner = list(self.children)
+        self._times = Counter(self.sequences)
+        self._steps = {s: [(s[:i], s[i]) for i in range(len(s))] for s in self._times}
+        # each label's longer labels that have no other label in between
+        self._extensions: dict[Path, list[Path]] = {s: [] for s in self._times}
+        for longer in self._times:
+            beginnings = (longer[:i] for i in range(len(longer) - 1, 0, -1))
+            nearest = next((b for b in beginnings if b in self._times), None)
+            if nearest is not None:
+                self._extensions[nearest].append(longer)
 
     def log_probs(
         self, after: Mapping[Path, NDArray[np.floating] | Mapping[int, float]]
@@ -100,19 +108,15 @@ class TokenTrie:
             In the order of the sequences; they log-sum to at most 0.
         """
         path_log_prob = {
-            s: sum(float(after[s[:i]][s[i]]) for i in range(len(s))) for s in self._labels
+            s: sum(float(after[path][token]) for path, token in steps)
+            for s, steps in self._steps.items()
         }
-        extensions: dict[Path, list[Path]] = {s: [] for s in self._labels}
-        for longer in self._labels:
-            beginnings = (longer[:i] for i in range(len(longer) - 1, 0, -1))
-            nearest = next((b for b in beginnings if b in self._labels), None)
-            if nearest is not None:
-                extensions[nearest].append(longer)
         own = {
-            s: _log_difference(log_prob, [path_log_prob[e] for e in extensions[s]])
+            s: _log_difference(log_prob, [path_log_prob[e] for e in self._extensions[s]])
+            - log(self._times[s])
             for s, log_prob in path_log_prob.items()
         }
-        return [own[s] - log(self.sequences.count(s)) for s in self.sequences]
+        return [own[s] for s in self.sequences]
 
 
 def _log_difference(whole: float, parts: Sequence[float]) -> float:
