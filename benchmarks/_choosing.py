@@ -8,7 +8,6 @@ import numpy as np
 from _answers import ask
 from _datasets import SOURCES
 from _prompts import PROMPTS
-from joblib import Parallel, delayed
 from sklearn.metrics import log_loss
 
 from sklearn_logprob._features import TokenFeatures
@@ -40,9 +39,7 @@ def compare_prompts(names: list[str], cache: Path) -> None:
         print(f"{SOURCES[name].title}: {ROWS} rows, {LABELS} labels, {TIMES} draws")
         for title, prompt in PROMPTS[name].items():
             answers = ask(prompt, texts, cache / "answers" / name, False)
-            found = Parallel(1)(
-                delayed(held_out)(answers, y, seed) for seed in range(TIMES)
-            )
+            found = [held_out(answers, y, seed) for seed in range(TIMES)]
             loss, right = np.mean(found, axis=0)
             raw = (answers.S.argmax(axis=1) == y).mean()
             print(

@@ -113,7 +113,7 @@ def _zero_shot(zero: pd.DataFrame) -> str:
     notes = "".join(f"\n{c.method} on {c.data}: `{c.failed}`\n" for c in failed)
     return (
         "## Without labels, other packages\n\nThe same weights (float32 in transformers, "
-        "for those packages), the first 300 test rows.\n\n"
+        "for those packages), the first 200 test rows.\n\n"
         f"{table(['data', 'method', *METRICS], rows)}{notes}"
     )
 

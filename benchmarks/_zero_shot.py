@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,10 @@ from _methods import NO_LABELS, Result, Sample
 from _prompts import CHOSEN, PROMPTS
 from _sweep import Task, judge
 
+from sklearn_logprob.backends._llama_weights import find_weights
 from sklearn_logprob.backends.transformers import TransformersBackend
 
-ROWS = 300
+ROWS = 200
 
 
 def first_forms(task: Task) -> list[str]:
@@ -22,33 +24,31 @@ def first_forms(task: Task) -> list[str]:
     return [forms[0] for forms in PROMPTS[task.name][CHOSEN[task.name]].forms]
 
 
-def loaded() -> tuple[Any, Any]:
-    """Load the embedded weights for transformers, as `TransformersBackend()` does."""
-    engine = TransformersBackend(device="cpu", dtype="float32")._engine()
-    return engine._passes.model, engine._tokenizer
+def with_cappr(task: Task) -> np.ndarray:
+    """Score the labels after our prompt.
 
-
-def with_cappr(task: Task, model: Any, tokenizer: Any) -> np.ndarray:
-    """Score the labels after our prompt."""
-    # cappr 0.9.6 looks for a name that NumPy 2 has moved
+    cappr 0.9.6 cannot be imported beside transformers 5, wants a name that NumPy 2 has
+    moved, and gives equal probabilities without a word unless all logits are kept.
+    """
     np.VisibleDeprecationWarning = np.exceptions.VisibleDeprecationWarning
-    from cappr.huggingface.classify import predict_proba  # noqa: PLC0415
+    with patch.dict(sys.modules, {"transformers": None}):
+        from cappr.llama_cpp.classify import predict_proba  # noqa: PLC0415
+    from llama_cpp import Llama  # noqa: PLC0415
 
+    weights, _ = find_weights(None, "auto")  # those that our own answers are from
+    one = {"n_threads": 1, "n_threads_batch": 1}  # more wait for each other
+    model = Llama(str(weights), n_ctx=1024, logits_all=True, verbose=False, **one)
     template = PROMPTS[task.name][CHOSEN[task.name]].template
     prompts = [template.replace("{text}", text) for text in task.test.texts[:ROWS]]
-    return predict_proba(
-        prompts,
-        first_forms(task),
-        (model, tokenizer),
-        batch_size=8,
-        show_progress_bar=False,
-    )
+    return predict_proba(prompts, first_forms(task), model, show_progress_bar=False)
 
 
-def with_skorch(task: Task, model: Any, tokenizer: Any) -> np.ndarray:
+def with_skorch(task: Task) -> np.ndarray:
     """Let skorch ask with the prompt that it comes with."""
     from skorch.llm import ZeroShotClassifier  # noqa: PLC0415
 
+    engine = TransformersBackend(device="cpu", dtype="float32")._engine()
+    model, tokenizer = engine._passes.model, engine._tokenizer
     words = first_forms(task)
     classifier = ZeroShotClassifier(model=model, tokenizer=tokenizer)
     classifier.fit(None, words)
@@ -56,7 +56,7 @@ def with_skorch(task: Task, model: Any, tokenizer: Any) -> np.ndarray:
     return P[:, np.searchsorted(classifier.classes_, words)]
 
 
-RIVALS: dict[str, Callable[[Task, Any, Any], np.ndarray]] = {
+RIVALS: dict[str, Callable[[Task], np.ndarray]] = {
     "cappr": with_cappr,
     "skorch.llm": with_skorch,
 }
@@ -64,7 +64,6 @@ RIVALS: dict[str, Callable[[Task, Any, Any], np.ndarray]] = {
 
 def zero_shot(tasks: list[Task]) -> pd.DataFrame:
     """Give one row a data set and package; what cannot run says why."""
-    model, tokenizer = loaded()
     cells = []
     for task in tasks:
         y = task.split.y_test[:ROWS]
@@ -75,7 +74,7 @@ def zero_shot(tasks: list[Task]) -> pd.DataFrame:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    found[name] = ask(task, model, tokenizer)
+                    found[name] = ask(task)
             except Exception as error:  # any failure of theirs is a result
                 cells.append(cell | {"failed": f"{type(error).__name__}: {error}"})
         for name, P in found.items():
