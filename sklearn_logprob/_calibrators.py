@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, log_softmax, logsumexp, softmax
+from scipy.special import expit, log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_logprob._curves import fit_curve, log_odds
 from sklearn_logprob._types import Floats
 from sklearn_logprob.priors import match_prior
 
@@ -102,6 +102,9 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         """
         codes: Codes = self.predict_proba(S).argmax(axis=1)
         return codes
+
+    def _check(self) -> None:
+        """Raise what can be told without data; most have nothing to tell."""
 
     def _fit(self, s: Floats, y: Any) -> None:
         raise NotImplementedError
@@ -220,33 +223,13 @@ class SigmoidCalibration(Calibrator):
     """
 
     def _fit(self, s: Floats, y: Any) -> None:
-        lines = [_platt(z, y == k) for k, z in enumerate(_log_odds(s).T)]
-        self.slope_, self.intercept_ = np.array(lines).T
+        lines = [fit_curve(z[:, None], y == k) for k, z in enumerate(log_odds(s).T)]
+        self.slope_ = np.array([slope for (slope,), _ in lines])
+        self.intercept_ = np.array([intercept for _, intercept in lines])
 
     def _proba(self, s: Floats) -> Floats:
-        P = expit(_log_odds(s) * self.slope_ + self.intercept_)
+        P = expit(log_odds(s) * self.slope_ + self.intercept_)
         return P / P.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
-
-
-def _log_odds(s: Floats) -> Floats:
-    """Log-odds of each class, exact also where its probability rounds to 1."""
-    rest = [logsumexp(np.delete(s, k, axis=1), axis=1) for k in range(s.shape[1])]
-    odds: Floats = s - np.transpose(rest)
-    return odds
-
-
-def _platt(z: Floats, is_class: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and intercept of the logistic curve through smoothed targets."""
-    n, n_class = len(z), is_class.sum()
-    target = np.where(is_class, (n_class + 1) / (n_class + 2), 1 / (n - n_class + 2))
-    mean, spread = z.mean(), z.std() or 1.0
-    curve = LogisticRegression(C=1e10, tol=1e-6, max_iter=1000).fit(
-        np.tile((z - mean) / spread, 2)[:, None],
-        np.repeat([1, 0], n),
-        sample_weight=np.concatenate([target, 1 - target]),
-    )
-    slope = curve.coef_[0, 0] / spread
-    return slope, curve.intercept_[0] - slope * mean
 
 
 class IsotonicCalibration(Calibrator):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
+from threadpoolctl import threadpool_limits
 
 from sklearn_logprob._calibrators import TINY
 from sklearn_logprob._types import Floats
@@ -110,13 +111,16 @@ def fit_correction(F: Sparse, P: Floats, y: Codes, penalty: float) -> Map:
     if spread > EQUAL * squares and penalty < np.inf:
         length = np.sqrt(spread)
         ridge = max(penalty, RIDGE) / len(P)
-        found = minimize(
-            PenalisedLoss(F / length, mean / length, np.log(P), np.eye(K)[y], ridge),
-            W.ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": 1000, "ftol": 1e-10, "gtol": 1e-6},
-        )
+        loss = PenalisedLoss(F / length, mean / length, np.log(P), np.eye(K)[y], ridge)
+        # The optimiser's own algebra is short: waking threads takes longer than it.
+        with threadpool_limits(1, user_api="blas"):
+            found = minimize(
+                loss,
+                W.ravel(),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": 1000, "ftol": 1e-10, "gtol": 1e-6},
+            )
         W = found.x.reshape(W.shape) / length
     return W, -mean @ W
 

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_consistent_length
 from sklearn_logprob._inputs import Rows, forget_rows, read_rows
 from sklearn_logprob._labels import Labels, resolve_labels
 from sklearn_logprob.backends import make_backend
+from sklearn_logprob.content_free import make_content_free
 from sklearn_logprob.prompts import make_template
 from sklearn_logprob.scorer import LABEL_SCORINGS, ON_ERROR, LabelScorer
 from sklearn_logprob.thresholds import needs_labels
@@ -62,11 +63,7 @@ def prepare(
                 f"The {name!r} parameter of LogprobClassifier must be "
                 f"{', '.join(map(repr, known))}. Got {value!r} instead."
             )
-    if isinstance(estimator.content_free, str):
-        raise ValueError(
-            "The 'content_free' parameter of LogprobClassifier must be a sequence of "
-            f"texts such as ('N/A', ''). Got {estimator.content_free!r} instead."
-        )
+    make_content_free(estimator.content_free)
     if X is None:
         forget_rows(estimator)
     rows = None if X is None else read_rows(X, estimator, reset=True)

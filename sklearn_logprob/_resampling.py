@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from sklearn_logprob._bins import Bins, squared_error
-from sklearn_logprob._cuts import METRICS
+from sklearn_logprob._counts import METRICS
 from sklearn_logprob._types import Floats
 
 __all__ = [
@@ -135,9 +135,8 @@ def metric_of(name: str, y: Codes, decided: Codes, n_classes: int) -> Statistic:
     """Compute a metric of `METRICS`, which are functions of counts."""
 
     def value(sums: Floats) -> Floats:
-        counts = sums.reshape(-1, 3, n_classes)
-        values = [METRICS[name](hits, true, made) for hits, true, made in counts]
-        return np.reshape(values, sums.shape[:-1])
+        counts = sums.reshape(*sums.shape[:-1], 3, n_classes)
+        return METRICS[name](*np.moveaxis(counts, -2, 0))
 
     index = np.column_stack([y, n_classes + y, 2 * n_classes + decided])
     values = np.ones(index.shape)

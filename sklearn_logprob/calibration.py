@@ -19,6 +19,7 @@ from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold, check_cv
 
 from sklearn_logprob._affine import AffineCalibration
+from sklearn_logprob._beta import BetaCalibration
 from sklearn_logprob._calibrators import (
     TINY,
     BatchCalibration,
@@ -29,14 +30,17 @@ from sklearn_logprob._calibrators import (
 )
 from sklearn_logprob._evidence import Evidence, as_scores
 from sklearn_logprob._types import Floats
+from sklearn_logprob._venn_abers import VennAbersCalibration
 
 __all__ = [
     "CALIBRATORS",
     "AffineCalibration",
     "BatchCalibration",
+    "BetaCalibration",
     "IsotonicCalibration",
     "NoCalibration",
     "SigmoidCalibration",
+    "VennAbersCalibration",
     "calibrated_proba",
     "cross_val_proba",
     "make_calibrator",
@@ -60,6 +64,8 @@ PRESETS: dict[str | None, Calibrator] = {
     "vector": AffineCalibration("vector", **NEAR_ML),
     "matrix": AffineCalibration("matrix", **NEAR_ML),
     "isotonic": IsotonicCalibration(),
+    "beta": BetaCalibration(),
+    "venn-abers": VennAbersCalibration(),
 }
 CALIBRATORS = tuple(name for name in PRESETS if name is not None)
 
@@ -81,6 +87,8 @@ def make_calibrator(calibrator: Any) -> Any:
     ------
     ValueError or TypeError
         If it is none of these.
+    ImportError
+        If it needs a package that is not installed.
 
     Examples
     --------
@@ -90,18 +98,25 @@ def make_calibrator(calibrator: Any) -> Any:
     """
     if calibrator is None or isinstance(calibrator, str):
         if calibrator in PRESETS:
-            return clone(PRESETS[calibrator])
+            return _checked(clone(PRESETS[calibrator]))
         error: type[Exception] = ValueError
     else:
         error = TypeError
         methods = hasattr(calibrator, "fit") and hasattr(calibrator, "predict_proba")
         if methods and not isinstance(calibrator, type):
-            return clone(calibrator)
+            return _checked(clone(calibrator))
     raise error(
         "The 'calibrator' parameter of LogprobClassifier must be None, "
         f"{', '.join(map(repr, CALIBRATORS))} or a scikit-learn classifier with "
         f"predict_proba. Got {calibrator!r} instead."
     )
+
+
+def _checked(calibrator: Any) -> Any:
+    """Find out before any model is asked whether it can be fitted."""
+    if isinstance(calibrator, Calibrator):
+        calibrator._check()
+    return calibrator
 
 
 def calibrated_proba(calibrator: Any, S: ArrayLike | Evidence) -> Floats:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -26,6 +25,7 @@ from sklearn_logprob._reading_out import read_out
 from sklearn_logprob._shots import take_shots
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
 from sklearn_logprob.calibration import calibrated_proba, make_calibrator
+from sklearn_logprob.content_free import make_content_free, mean_log_proba
 from sklearn_logprob.readout import make_readout
 from sklearn_logprob.rejection import make_rejector
 from sklearn_logprob.report import make_report
@@ -64,10 +64,11 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         How much of a label is read. "auto" and "sequence" score whole labels where the
         backend can. On top-k answers "auto" reads as many tokens as tell the labels
         apart, "sequence" as many as the longest label takes.
-    content_free : sequence of str, default=()
+    content_free : sequence of str, DomainWords or DomainPrompt, default=()
         Inputs without content, such as ``("N/A", "[MASK]", "")``, put into every field:
-        contextual calibration [1]_ subtracts what the model says about them. Calibrators
-        that learn a bias make it superfluous.
+        contextual calibration [1]_ subtracts what the model says about them. Or random
+        words of X, or a prompt without the row. Calibrators that learn a bias make it
+        superfluous.
     calibrator : str, classifier or None, default="auto"
         Map from label log scores to probabilities. "auto" is the maximum-a-posteriori
         affine map centred by batch calibration [2]_; also "temperature", "sigmoid",
@@ -171,7 +172,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         verbalizer: Any = None,
         classes: Sequence[Any] | None = None,
         label_scoring: str = "auto",
-        content_free: Sequence[str] = (),
+        content_free: Any = (),
         calibrator: Any = "auto",
         readout: Any = "labels",
         threshold: Any = None,
@@ -248,8 +249,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         self.backend_, self.prompt_ = scorer.backend, scorer.template
         self._scorer, self.usage_ = scorer, Usage()
 
-        columns = ("text",) if rows is None else rows.columns
-        self.content_free_scores_ = self._ask_content_free(columns)
+        self.content_free_scores_ = self._ask_content_free(rows)
         outcomes = self._ask(requests)
         read = scorer.read(outcomes)
         answered = np.asarray(~np.isnan(read.scores).any(axis=1))
@@ -502,13 +502,16 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         """Subtract what the labels get without content: contextual calibration."""
         return np.asarray(scores - self.content_free_scores_)
 
-    def _ask_content_free(self, columns: tuple[str, ...]) -> Floats:
-        n_classes = len(self.classes_)
-        if not self.content_free or n_classes == 1:
-            return np.zeros(n_classes)
-        empty = Rows(columns, [(text,) * len(columns) for text in self.content_free])
-        scores = self._scorer.read(self._ask(self._scorer.requests(empty))).scores
-        return np.asarray(np.log(softmax(scores, axis=1).mean(axis=0)))
+    def _ask_content_free(self, rows: Rows | None) -> Floats:
+        template, inputs = make_content_free(self.content_free).asked(
+            self.prompt_, rows or Rows(("text",), []), self.random_state
+        )
+        if not len(inputs) or len(self.classes_) == 1:
+            return np.zeros(len(self.classes_))
+        scorer = replace(self._scorer, template=template)
+        requests = scorer.requests(inputs)
+        outcomes = scorer.ask(requests, self.cache, self.usage_, self.verbose)
+        return mean_log_proba(scorer.read(outcomes).scores)
 
     def _describe(self, outcomes: Sequence[Outcome], read: LabelScores) -> None:
         """Learn how well prompt and labels suit the model."""

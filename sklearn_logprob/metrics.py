@@ -161,10 +161,13 @@ def calibration_noise_floor(
     """
     probabilities = check_proba(P)
     bins, random = Bins(probabilities, n_bins), check_random_state(random_state)
-    steps = probabilities.cumsum(axis=1)[:, :-1]
+    steps = np.ascontiguousarray(probabilities.cumsum(axis=1)[:, :-1].T)
     errors = np.empty(n_draws)
     for i in range(n_draws):
-        drawn = (random.random_sample((len(steps), 1)) > steps).sum(axis=1)
+        uniform = random.random_sample(len(probabilities))
+        drawn = np.zeros(len(uniform), dtype=np.intp)
+        for step in steps:  # whole columns: short rows are slow
+            drawn += uniform > step
         residual, square = bins.residuals(drawn)
         if debiased:
             error = squared_error(bins.counts, residual, square)

@@ -273,7 +273,7 @@ class NestedSets:
     @classmethod
     def above_cuts(cls, score: Floats, wrong: Mask) -> NestedSets:
         """Make a set for each distinct score."""
-        order = np.argsort(-score, kind="stable")
+        order = np.argsort(-score)
         above, below = score[order], np.append(score[order], 0.0)[1:]
         middle = (above + below) / 2
         last = above > below

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
+from sklearn_logprob._counts import METRICS
 from sklearn_logprob._cuts import (
     CLOSED_FORMS,
-    METRICS,
     CallObjective,
     CountObjective,
     Objective,
@@ -191,7 +191,7 @@ class BestMetric(BaseEstimator):
         BestMetric
             Itself, with `threshold_` and `value_`.
         """
-        probabilities: Floats = np.asarray(P, dtype=float)
+        probabilities: Floats = np.asarray(P, dtype=float, order="F")
         codes = np.asarray(y).astype(np.intp)
         n, n_classes = probabilities.shape
         self._check(n_classes)
@@ -207,7 +207,7 @@ class BestMetric(BaseEstimator):
             self.threshold_ = _as_threshold(t / t.sum(), n_classes)
         elif n_classes == 2:
             negative = np.zeros(n, dtype=np.intp)
-            cut = best_cut(probabilities[:, 1], 1, negative, objective, near=0.5)
+            cut, _ = best_cut(probabilities[:, 1], 1, negative, objective, near=0.5)
             # a callable is not tried at all cuts, so 0.5 may be better than these
             self.threshold_ = max(
                 cut, 0.5, key=lambda t: objective.value(decide(probabilities, t))

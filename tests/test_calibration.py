@@ -23,7 +23,7 @@ from sklearn.model_selection import (
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.fixes import parse_version
 
-from sklearn_logprob._affine import _penalised_nll
+from sklearn_logprob._affine import BLOCK, PenalisedNLL
 from sklearn_logprob.calibration import (
     CALIBRATORS,
     AffineCalibration,
@@ -202,13 +202,24 @@ def test_gradient_agrees_with_finite_differences(problem, seed, full):
     K = S.shape[1]
     rng = np.random.default_rng(seed)
     theta = rng.normal(scale=0.3, size=1 + (K * K if full else K) + K)
-    args = (log_softmax(S, axis=1), np.eye(K)[y], rng.exponential(size=len(theta)))
-    error = check_grad(
-        lambda t: _penalised_nll(t, *args)[0],
-        lambda t: _penalised_nll(t, *args)[1],
-        theta,
-    )
+    nll = PenalisedNLL(log_softmax(S, axis=1), y, rng.exponential(size=len(theta)))
+    error = check_grad(lambda t: nll(t)[0], lambda t: nll(t)[1], theta)
     assert error < 1e-5
+
+
+@pytest.mark.parametrize("n", [3, BLOCK, BLOCK + 1, 3 * BLOCK - 5])
+def test_blocks_of_rows_add_up_to_the_whole(n):
+    """The objective is the mean log loss of the map, however many blocks there are."""
+    S, y = simulate(9, n=n)
+    rng = np.random.default_rng(0)
+    a, D, b = 1.3, rng.normal(size=(3, 3)), rng.normal(size=3)
+    penalty = rng.exponential(size=13)
+    theta = np.concatenate([[np.log(a)], D.ravel(), b])
+    logits = log_softmax(S, axis=1) @ (a * np.eye(3) + D).T + b
+    losses = -log_softmax(logits, axis=1)[np.arange(n), y]
+    expected = losses.mean() + penalty @ theta**2 / n
+    found, _ = PenalisedNLL(log_softmax(S, axis=1), y, penalty)(theta)
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 @few
