@@ -28,6 +28,15 @@ QUESTIONS = (
     ("Where is the highest bridge of Norway ?", "location"),
     ("How many strings does a cello have ?", "number"),
 )
+MORE_QUESTIONS = (
+    ("How far is Oslo from Bergen ?", "number"),
+    ("Which team won the first ice hockey final ?", "person"),
+    ("What is photosynthesis ?", "description"),
+    *QUESTIONS,
+    ("What is the capital of the province of Jujuy ?", "location"),
+    ("What does the acronym NGO mean ?", "abbreviation"),
+    ("What food is a panda fond of ?", "entity"),
+)
 FEELINGS = (
     ("anger", "angry"),
     ("joy", "happy"),
@@ -144,6 +153,10 @@ PROMPTS: dict[str, dict[str, Prompt]] = {
         "cloze": Prompt('The answer to the question "{text}" is a', TYPES),
         "asks for": Prompt('"{text}" This question asks for the name of a', TYPES),
         "six shown": Prompt(shown(QUESTIONS, ASKED), TYPES),
+        "twelve shown": Prompt(shown(MORE_QUESTIONS, ASKED), TYPES),
+        "twelve shown, asks": Prompt(
+            shown(MORE_QUESTIONS, "Question: {text}\nThis question asks for a"), TYPES
+        ),
     },
     "emotion": {
         "bare": Prompt(TWEET, FEELINGS),
@@ -186,8 +199,8 @@ PROMPTS: dict[str, dict[str, Prompt]] = {
 CHOSEN = {
     "rt": "two shown",
     "rt-staicc": "two shown",
-    "trec": "six shown",
-    "emotion": "four shown",
+    "trec": "twelve shown",
+    "emotion": "bare",
     "subj": "four shown",
     "fpb": "three shown",
     "agnews": "four shown",

@@ -35,6 +35,7 @@ def write_report(
     cells: pd.DataFrame, zero: pd.DataFrame, promised: pd.DataFrame, folder: Path
 ) -> None:
     """Write the tables, and a picture a data set."""
+    cells = cells.sort_values("data", key=_place, kind="stable")
     names = list(dict.fromkeys(cells["data"]))
     top = TOP.format(
         seeds=cells["seed"].nunique(),
@@ -49,6 +50,10 @@ def write_report(
         parts.append(_data_set(cells[cells["data"] == name], name))
     parts += [_zero_shot(zero), _promises(promised)]
     (folder / "accuracy.md").write_text("\n".join(parts))
+
+
+def _place(names: pd.Series) -> pd.Series:
+    return names.map(list(SOURCES).index)
 
 
 def _losses(cells: pd.DataFrame) -> str:
@@ -120,7 +125,7 @@ def _zero_shot(zero: pd.DataFrame) -> str:
 
 def _promises(promised: pd.DataFrame) -> str:
     rows = [
-        [*cell[:3], f"{cell[3]:.4f}", f"{cell[4]:.3f}"]
+        [*cell[:4], f"{cell.violated:.4f}", f"{cell.accepted:.3f}"]
         for cell in promised.itertuples(index=False)
     ]
     return (

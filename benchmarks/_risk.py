@@ -73,18 +73,21 @@ def violations(world: World, n: int, risk: float) -> tuple[float, float]:
     return broken / RUNS, accepted / RUNS
 
 
-def promises(tasks: list[Task]) -> pd.DataFrame:
+def promises(task: Task | None) -> pd.DataFrame:
     """Give one row for each world, number of rows and risk."""
-    worlds = {f"simulated: {name}": simulated(name) for name in ERROR_RATES}
-    worlds |= {f"answers: {task.name}": answered(task) for task in tasks}
-    cells = []
-    for name, world in worlds.items():
-        for n in SIZES:
-            for risk in RISKS:
-                broken, accepted = violations(world, n, risk)
-                cells.append((name, n, risk, broken, accepted))
-    names = ["rows drawn from", "n", "risk", "violated", "accepted"]
-    return pd.DataFrame(cells, columns=names)
+    if task is None:
+        worlds = {("simulated", name): simulated(name) for name in ERROR_RATES}
+    else:
+        worlds = {(task.name, "test rows"): answered(task)}
+    cells = [
+        (*name, n, risk, *violations(world, n, risk))
+        for name, world in worlds.items()
+        for n in SIZES
+        for risk in RISKS
+    ]
+    return pd.DataFrame(
+        cells, columns=["data", "rows", "n", "risk", "violated", "accepted"]
+    )
 
 
 def most_allowed() -> float:

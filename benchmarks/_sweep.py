@@ -109,16 +109,15 @@ def quietly(task: Task, n: int, seed: int) -> list[dict[str, object]]:
         return list(one_draw(task, n, seed))
 
 
-def sweep(tasks: list[Task], n_seeds: int, n_jobs: int) -> pd.DataFrame:
-    """Give one row for each data set, number of labels, seed and method."""
+def sweep(task: Task, n_seeds: int, n_jobs: int) -> pd.DataFrame:
+    """Give one row for each number of labels, seed and method."""
     jobs = [
         delayed(quietly)(task, n, seed)
-        for task in tasks
         for n in sorted(SIZES, reverse=True)
         for seed in range(n_seeds)
     ]
-    found = Parallel(n_jobs, batch_size=1)(jobs)
-    return pd.DataFrame([row for rows in found for row in rows])
+    found = [row for rows in Parallel(n_jobs, batch_size=1)(jobs) for row in rows]
+    return pd.DataFrame(found).sort_values(["n", "seed"], kind="stable")
 
 
 def end_to_end(task: Task, cache: Path, n: int = 64, rows: int = 100) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from unittest.mock import patch
 
 import numpy as np
@@ -62,22 +63,23 @@ RIVALS: dict[str, Callable[[Task], np.ndarray]] = {
 }
 
 
-def zero_shot(tasks: list[Task]) -> pd.DataFrame:
-    """Give one row a data set and package; what cannot run says why."""
+def zero_shot(task: Task) -> pd.DataFrame:
+    """Give one row a package; what cannot run says why."""
+    y = task.split.y_test[:ROWS]
+    known = Sample(task.pool, task.split.y_pool, task.test[np.arange(ROWS)])
+    methods = {name: partial(method, known) for name, method in NO_LABELS.items()}
+    methods |= {name: partial(_of_rival, ask, task) for name, ask in RIVALS.items()}
     cells = []
-    for task in tasks:
-        y = task.split.y_test[:ROWS]
-        known = Sample(task.pool, task.split.y_pool, task.test[np.arange(ROWS)])
-        found = {name: method(known).P for name, method in NO_LABELS.items()}
-        for name, ask in RIVALS.items():
-            cell = {"data": task.name, "method": name}
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    found[name] = ask(task)
-            except Exception as error:  # any failure of theirs is a result
-                cells.append(cell | {"failed": f"{type(error).__name__}: {error}"})
-        for name, P in found.items():
-            cell = {"data": task.name, "method": name}
-            cells.append(cell | judge(Result(P), y, y))
+    for name, method in methods.items():
+        cell: dict[str, object] = {"data": task.name, "method": name}
+        try:
+            cells.append(cell | judge(method(), y, y))
+        except Exception as error:  # any failure of theirs is a result
+            cells.append(cell | {"failed": f"{type(error).__name__}: {error}"})
     return pd.DataFrame(cells)
+
+
+def _of_rival(ask: Callable[[Task], np.ndarray], task: Task) -> Result:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Result(ask(task))
