@@ -20,8 +20,7 @@ Codes: TypeAlias = NDArray[np.integer[Any]]
 Sparse: TypeAlias = Any  # a CSR matrix; scipy ships no types
 Map: TypeAlias = tuple[Floats, Floats]  # W and b
 
-WEIGHT_PENALTY = 3.0
-MAX_LOG_WEIGHT = 3.0
+MAX_WEIGHT = 20.0
 RIDGE = 1e-6  # stands in for a penalty of 0: separable data have a finite optimum
 EQUAL = 1e-12  # relative spread of rows that differ by rounding only
 
@@ -184,7 +183,7 @@ def mix(P: Floats, Q: Floats, weight: float) -> Floats:
 
 
 def best_weight(P: Floats, Q: Floats, y: Codes) -> tuple[float, float, float]:
-    """Find the weight of `mix` with the least log loss, shrunk towards 1.
+    """Find the weight of `mix` with the least log loss, shrunk towards 0.
 
     Parameters
     ----------
@@ -196,8 +195,9 @@ def best_weight(P: Floats, Q: Floats, y: Codes) -> tuple[float, float, float]:
     Returns
     -------
     weight : float
-        Positive. It minimises the mean negative log-likelihood plus ``3 *
-        log(weight)**2 / n_samples``: few rows cannot tell how far to go.
+        At least 0. It minimises the mean negative log-likelihood plus ``weight**2 /
+        n_samples``, a half-normal prior: few rows go as far as they can show. It is 0
+        where the first step away from P is none downwards.
     gain, error : float
         How much lower the log loss is than that of P (nats), and the standard error of
         the difference, row against row.
@@ -209,18 +209,21 @@ def best_weight(P: Floats, Q: Floats, y: Codes) -> tuple[float, float, float]:
     >>> P, Q = np.full((40, 2), 0.5), np.array([[0.9, 0.1], [0.1, 0.9]] * 20)
     >>> weight, gain, error = best_weight(P, Q, np.array([0, 1, 1, 1] * 10))
     >>> round(weight, 1), round(gain, 1)
-    (0.6, 0.1)
+    (0.5, 0.1)
     """
     rows = np.arange(len(y))
+    steps = np.log(Q) - np.log(P)
+    downwards = (steps[rows, y] - (P * steps).sum(axis=1)).mean()
 
     def losses(weight: float) -> Floats:
         return np.asarray(-np.log(mix(P, Q, weight)[rows, y]))
 
-    def penalised(log_weight: float) -> float:
-        prior = WEIGHT_PENALTY * log_weight**2 / len(y)
-        return float(losses(np.exp(log_weight)).mean() + prior)
+    def penalised(weight: float) -> float:
+        return float(losses(weight).mean() + weight**2 / len(y))
 
-    reach = (-MAX_LOG_WEIGHT, MAX_LOG_WEIGHT)
-    weight = float(np.exp(minimize_scalar(penalised, bounds=reach, method="bounded").x))
+    weight = 0.0
+    if downwards > 0:  # both terms are convex: there is one minimum, away from 0
+        found = minimize_scalar(penalised, bounds=(0, MAX_WEIGHT), method="bounded")
+        weight = float(found.x)
     gains = losses(0.0) - losses(weight)
     return weight, float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(y)))

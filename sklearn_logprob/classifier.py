@@ -71,8 +71,8 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         classifier, whose features are then the label log scores.
     readout : {"labels", "tokens", "auto"} or TokenReadout, default="labels"
         What the answers are read for. "labels": the label log scores. "tokens": every
-        returned token is a feature besides. "auto": so where that is better on held-out
-        rows by more than its standard error. It needs labels, and answers with tokens.
+        returned token is a feature besides. "auto": as far as that is better on held-out
+        rows. It needs labels, and answers with tokens.
     threshold : number, sequence, str, selector or None, default=None
         Decisions: None is the most probable class; a number the probability of
         `pos_label` above which it is predicted; one number a class, by which

@@ -49,8 +49,8 @@ class TokenReadout(BaseEstimator):
         1e-6 is used, so that separable classes have a finite optimum.
     weight : "auto" or float, default="auto"
         How much of the correction is applied: 0 gives the calibrator's probabilities,
-        1 all of it. "auto" is the weight with the least out-of-fold log loss, and 0
-        unless that gains more than one standard error.
+        1 all of it. "auto" minimises the out-of-fold log loss plus ``weight**2 /
+        n_samples``: a half-normal prior that the labels say it all.
     cv : int or splitter, default=5
         Folds for the out-of-fold probabilities.
     random_state : int, RandomState or None, default=None
@@ -63,7 +63,7 @@ class TokenReadout(BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         Class codes, 0 to n_classes - 1.
     weight_ : float
-        The weight in use; 0 where nothing can be learnt.
+        The weight in use; 0 where nothing can be learnt, or the tokens tell nothing.
     gain_, gain_error_ : float
         How much the best weight lowers the out-of-fold log loss (nats), and the
         standard error of that; nan unless ``weight="auto"``.
@@ -76,8 +76,7 @@ class TokenReadout(BaseEstimator):
     ----------
     Xu et al., "kNN Prompting: Beyond-Context Learning with Calibration-Free Nearest
     Neighbor Inference", ICLR 2023, arXiv:2303.13824 (all tokens as features); Wolpert,
-    "Stacked Generalization", Neural Networks 1992; Breiman et al., "Classification and
-    Regression Trees", 1984 (the rule of one standard error).
+    "Stacked Generalization", Neural Networks 1992.
 
     Examples
     --------
@@ -214,8 +213,7 @@ class TokenReadout(BaseEstimator):
         y, F = np.asarray(y), _checked(F, S) if weight else None
         P, Q = self._out_of_fold(S, F, y, folds, judged)
         if weight == "auto":
-            best, self.gain_, self.gain_error_ = best_weight(P, Q, y)
-            weight = best if self.gain_ > self.gain_error_ else 0.0
+            weight, self.gain_, self.gain_error_ = best_weight(P, Q, y)
         if weight:
             self.coef_, self.intercept_ = fit_correction(F, P, y, self.penalty)
         self.weight_ = float(weight)

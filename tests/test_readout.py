@@ -156,16 +156,16 @@ def test_features_are_never_filled():
 @few
 @given(problem=problems, seed=st.integers(0, 999))
 def test_best_weight_is_the_best_of_a_grid(problem, seed):
-    """No other weight has a smaller log loss with its prior."""
+    """No other weight has a smaller log loss with its prior, 0 included."""
     S, _, y = problem
     P = softmax(S, axis=1)
     Q = softmax(S + np.random.default_rng(seed).normal(size=S.shape), axis=1)
     weight, gain, error = best_weight(P, Q, y)
 
     def value(w):
-        return losses(mix(P, Q, w), y).mean() + 3 * np.log(w) ** 2 / len(y)
+        return losses(mix(P, Q, w), y).mean() + w**2 / len(y)
 
-    assert value(weight) <= min(map(value, np.exp(np.linspace(-3, 3, 200)))) + 1e-5
+    assert value(weight) <= min(map(value, np.linspace(0, 20, 400))) + 1e-5
     gains = losses(P, y) - losses(mix(P, Q, weight), y)
     assert gain == pytest.approx(gains.mean())
     assert error == pytest.approx(gains.std(ddof=1) / np.sqrt(len(y)))
@@ -232,26 +232,31 @@ def test_features_that_do_not_vary_change_nothing(F, weight):
     np.testing.assert_allclose(readout.predict_proba(S, F), label_map(S, y), atol=1e-12)
 
 
-def test_useless_tokens_are_seldom_used_and_never_by_much():
-    """On noise "auto" falls back, mostly; where it does not, little is lost."""
-    used = []
+def test_useless_tokens_cost_little():
+    """On noise "auto" loses a hundredth of a nat on average, "tokens" far more."""
+    lost = []
     for seed in range(8):
         S, F, y = simulate(seed, n=400)
         train, test = slice(0, 100), slice(100, 400)
-        auto = TokenReadout(random_state=0).fit(S[train], F[train], y[train])
-        used.append(auto.weight_ > 0)
-        labels = TokenReadout(weight=0.0).fit(S[train], None, y[train])
-        Q, P = auto.predict_proba(S[test], F[test]), labels.predict_proba(S[test])
-        if not auto.weight_:
-            np.testing.assert_array_equal(P, Q)
-        assert losses(Q, y[test]).mean() < losses(P, y[test]).mean() + 0.1
-    assert sum(used) <= 2
+        labels, auto, tokens = (
+            losses(
+                TokenReadout(weight=weight, random_state=0)
+                .fit(S[train], F[train], y[train])
+                .predict_proba(S[test], F[test]),
+                y[test],
+            ).mean()
+            for weight in (0.0, "auto", 1.0)
+        )
+        lost.append((auto - labels, tokens - labels))
+    by_auto, by_tokens = np.mean(lost, axis=0)
+    assert by_auto < 0.01
+    assert by_tokens > 3 * by_auto
 
 
 @few
 @given(problem=problems)
-def test_tokens_are_used_only_beyond_one_standard_error(problem):
-    """Used, they lower the out-of-fold log loss by more; else nothing changes."""
+def test_tokens_are_used_only_as_far_as_they_gain(problem):
+    """They lower the out-of-fold log loss by the prior at least, or change nothing."""
     S, F, y = problem
     readout = TokenReadout(random_state=0)
     P = readout.fit_predict_proba(S, F, y)
@@ -259,9 +264,9 @@ def test_tokens_are_used_only_beyond_one_standard_error(problem):
     gains = losses(labels, y) - losses(P, y)
     if readout.weight_:
         assert gains.mean() == pytest.approx(readout.gain_)
-        assert gains.mean() > gains.std(ddof=1) / np.sqrt(len(y))
+        assert gains.mean() >= readout.weight_**2 / len(y) - 1e-6
     else:
-        assert readout.gain_ <= readout.gain_error_
+        assert readout.gain_ == 0
         np.testing.assert_allclose(P, labels)
         np.testing.assert_array_equal(readout.predict_proba(S, F), label_map(S, y))
 
@@ -530,17 +535,17 @@ def test_tokens_beside_the_labels_are_learnt_from():
     )
 
 
-def test_without_a_gain_the_label_map_is_kept_exactly():
-    """Where tokens tell nothing more, "auto" is the same as "labels"."""
+def test_without_a_gain_the_label_map_is_kept():
+    """Where tokens tell nothing more, "auto" is "labels" to a hundredth."""
     X, y = reviews(120)
     by_labels, by_auto = (
         LogprobClassifier(
             FakeBackend({"great": {"positive": 2.0}}), prompt="{text}:", readout=readout,
             cache=None, random_state=0,
-        ).fit(X, y)
+        ).fit(X, y).predict_proba(X)
         for readout in ("labels", "auto")
     )  # fmt: skip
-    np.testing.assert_array_equal(by_auto.predict_proba(X), by_labels.predict_proba(X))
+    np.testing.assert_allclose(by_auto, by_labels, atol=0.01)
 
 
 def test_without_labels_there_is_no_read_out():

@@ -1,0 +1,83 @@
+"""What the sweep must show, and whether it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+from _risk import DELTA, most_allowed
+from _tables import OURS, interval, paired, table
+
+WATCHED = ("rt", "trec", "emotion")
+Line = tuple[str, str, bool]
+
+
+def targets(cells: pd.DataFrame, promised: pd.DataFrame) -> str:
+    """Write one row a target."""
+    lines = [*_losses(cells), *_accuracies(cells), *_words(cells), *_thresholds(cells)]
+    worst = promised["violated"].max()
+    kept = worst <= most_allowed()
+    limit = f"at most {most_allowed():.4f} ({DELTA:g} and Monte Carlo error, 99 %)"
+    lines.append((f"`RiskAtMost` violated: {limit}", f"worst {worst:.4f}", kept))
+    rows = [(name, found, "yes" if met else "**NO**") for name, found, met in lines]
+    return table(["target", "found", "met"], rows)
+
+
+def mean_of(cells: pd.DataFrame, data: str, method: str, n: int, metric: str) -> float:
+    """Give the mean over the seeds."""
+    chosen = cells.query("data == @data and method == @method and n == @n")
+    return interval(chosen[metric])[0]
+
+
+def _losses(cells: pd.DataFrame) -> Iterator[Line]:
+    """Log loss is nowhere above that of the raw scores."""
+    worse = [
+        f"{data} n={n}"
+        for data in cells["data"].unique()
+        for n in sorted(cells["n"].unique())
+        if n >= 16
+        and mean_of(cells, data, OURS, n, "log loss")
+        > mean_of(cells, data, "raw", n, "log loss")
+    ]
+    watched = [cell for cell in worse if cell.split()[0] in WATCHED]
+    name = "log loss at n ≥ 16 at most raw's"
+    yield f"{name}: {', '.join(WATCHED)}", ", ".join(watched) or "everywhere", not watched
+    yield f"{name}: all data sets", ", ".join(worse) or "everywhere", not worse
+
+
+def _accuracies(cells: pd.DataFrame) -> Iterator[Line]:
+    for data, n, least in (("trec", 256, 0.78), ("rt-staicc", 1000, 0.74)):
+        if data in set(cells["data"]):
+            found = mean_of(cells, data, OURS, n, "accuracy")
+            name = f"accuracy of {data} at n = {n} ≥ {least}"
+            yield name, f"{found:.3f}", found >= least
+
+
+def _words(cells: pd.DataFrame) -> Iterator[Line]:
+    """Words alone are no better."""
+    behind = [
+        f"{data} n={n} ({ours:.3f}, {words:.3f})"
+        for data in cells["data"].unique()
+        for n in sorted(cells["n"].unique())
+        if 0 < n <= 256
+        and (ours := mean_of(cells, data, OURS, n, "accuracy"))
+        <= (words := mean_of(cells, data, "TF-IDF", n, "accuracy"))
+    ]
+    name = "accuracy above that of TF-IDF at n ≤ 256"
+    yield name, ", ".join(behind) or "everywhere", not behind
+
+
+def _thresholds(cells: pd.DataFrame) -> Iterator[Line]:
+    """Plug-in thresholds do not cost macro-F1."""
+    mine = cells[(cells["method"] == OURS) & (cells["n"] > 0)]
+    both = pd.concat(
+        [
+            mine.assign(method="argmax"),
+            mine.assign(method="plug-in", **{"macro-F1": mine["macro-F1, plug-in"]}),
+        ]
+    )
+    compared = paired(both, "macro-F1", "plug-in", "argmax")
+    lost = compared[compared["verdict"] == "loss"]
+    found = ", ".join(f"{c.data} n={c.n} ({c.gain:+.3f})" for c in lost.itertuples())
+    name = "plug-in macro-F1 at least argmax's, within the interval"
+    yield name, found or "everywhere", lost.empty
