@@ -162,7 +162,10 @@ def _load_hf(weights, threads, dtype):
     ).eval()
     model.config.tie_word_embeddings = True
     model.tie_weights()  # or else the last layer is random
+    model.config.architectures = [type(model).__name__]  # which cappr asks for
     tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.add_bos_token = False  # the model knows none, so neither do the others
+    tokenizer._tokenizer.post_processor = None
     return model, tokenizer
 
 
@@ -190,8 +193,6 @@ class Skorch:
 
     def __init__(self, weights, threads, dtype="float32"):
         self.model, self.tokenizer = _load_hf(weights, threads, dtype)
-        self.tokenizer.add_bos_token = False
-        self.tokenizer._tokenizer.post_processor = None  # or it scores a first token
 
     def __call__(self, prefix, tails, labels, exact):
         from skorch.llm import ZeroShotClassifier
