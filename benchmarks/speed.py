@@ -8,8 +8,9 @@
 
 Every system is a process of its own, a thread for each core; they take turns. What they
 compute is compared first, in the same format of the weights: no time is printed where
-scores differ by more than its roundings explain. A ratio is the median of the ratios within a round. Nothing is
-written to benchmarks/results/ from a machine that is busy at the start.
+scores differ by more than its roundings explain. A ratio is the median of the ratios
+within a round. From a machine that is busy at the start, nothing is written to
+benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sklearn_logprob.demo import TEMPLATES
 
 RESULTS = Path(__file__).parent / "results"
 MOST_NATS = {"as-is": 0.5, "bf16": 0.2, "f32": 0.02}
-"""How far scores from the same weights may be apart: with 4-bit ones, everybody rounds."""
+"""How far scores of the same weights may be apart: with 4-bit ones, all round."""
 
 FOUR = ["card", "cash", "transfer", "account"]  # a token each
 TEN = [
