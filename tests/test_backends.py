@@ -214,7 +214,7 @@ def test_every_request_gets_its_own_answer(backend):
     for one, other in zip(together, alone, strict=True):
         assert first_tokens(one) == first_tokens(other)
         for (_, p), (_, q) in zip(one.choices, other.choices, strict=True):
-            assert p == pytest.approx(q, abs=0.02)
+            assert p == pytest.approx(q, abs=0.05)  # in 16 bits, side by side
     assert ask(backend, []) == []
 
 
@@ -299,6 +299,7 @@ def test_parameters_that_change_answers_are_in_the_identity(backend, tmp_path, a
         "extra_body": {"a": 1},
         "max_top_logprobs": 5,
         "model_path": other,
+        "weights": "f16",
         "instructions": "Another question?",
         "path": "/other",
         "options": {"num_ctx": 512},
