@@ -114,7 +114,7 @@ def _fastest(path: Path, size: int, mtime_ns: int) -> str:
     """Name the format for this CPU: one that floats are computed in, or the file's."""
     if not cpu_has("avx512_bf16") or size > LARGEST:
         return "as-is"
-    return "as-is" if _file_type(path) in FLOATS else "bf16"
+    return "as-is" if _file_type(path) in (None, *FLOATS) else "bf16"
 
 
 def _file_type(path: Path) -> int | None:
