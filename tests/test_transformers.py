@@ -727,16 +727,18 @@ def test_llama_cpp_agrees_on_the_same_weights(twins):
         assert values(here) == pytest.approx(values(there), abs=0.05)
         assert here.usage.prompt_tokens == there.usage.prompt_tokens
         for p, q in zip(here.positions, there.positions, strict=True):
-            assert p.token == q.token
             assert [v for _, v in p.top] == pytest.approx([v for _, v in q.top], abs=0.05)
             assert {t for t, _ in p.top[:10]} <= {t for t, _ in q.top}
+            if p.token != q.token:  # as likely as each other; answers part here
+                assert dict(q.top)[p.token] == pytest.approx(q.logprob, abs=0.05)
+                break
 
 
 @pytest.mark.local
 @pytest.mark.slow
 def test_llama_cpp_splits_text_the_same_way(twins):
     """Numbers of any script, umlauts, spaces, emoji, control tokens; and every token."""
-    here, there = (backend._engine() for backend in twins)
+    here, there = twins[0]._engine(), twins[1]._engine().vocab
     texts = [
         "In 2024, 12345 people paid 1,234.50 €", "Größere Straßen: äöüß ÄÖÜ",
         "½ ² Ⅷ ٣٤٥ १२३", "  two  spaces\n\n\nand\ttabs ", "日本語 😀 e\u0301",
@@ -746,9 +748,9 @@ def test_llama_cpp_splits_text_the_same_way(twins):
     letters = [*range(32, 127), *range(0xA0, 0x250), *range(0x660, 0x66A), 0x1F600]
     texts += ["".join(map(chr, random.choice(letters, 20))) for _ in range(300)]
     for text in texts:
-        assert here.split(text) == there.tokenize(text)
-        assert here.split(text, chat=True) == there.tokenize(text, chat=True)
-    assert [here.piece(token) for token in range(there.n_vocab)] == there.pieces
+        assert here.split(text) == there.tokenize(text).tolist()
+        assert here.split(text, chat=True) == there.tokenize(text, chat=True).tolist()
+    assert [here.piece(token) for token in range(there.size)] == there.pieces
 
 
 @pytest.mark.local
