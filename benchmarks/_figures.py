@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 from _datasets import SOURCES
-from _tables import METRICS, interval
+from _tables import LOWER, METRICS, interval
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -28,7 +28,7 @@ def draw(cells: pd.DataFrame, name: str, path: Path) -> None:
     """Draw and save."""
     figure, axes = plt.subplots(2, 2, figsize=(10, 7.2), layout="constrained")
     mine = cells[cells["data"] == name]
-    sizes = sorted(mine["n"].unique())
+    sizes, seeds = sorted(mine["n"].unique()), mine["seed"].nunique()
     for axis, metric in zip(axes.flat, METRICS, strict=True):
         for method, (color, style, width) in LINES.items():
             found = [
@@ -36,7 +36,8 @@ def draw(cells: pd.DataFrame, name: str, path: Path) -> None:
                 for place, n in enumerate(sizes)
                 if len(values := _values(mine, method, n, metric))
             ]
-            known = [(x, mean, half) for x, mean, half, n in found if n]
+            # as in the tables, n/a where half the seeds or more have no value
+            known = [cell[:3] for cell in found if 2 * cell[3] > seeds]
             if not known:
                 continue
             x, mean, half = zip(*known, strict=True)
@@ -47,7 +48,7 @@ def draw(cells: pd.DataFrame, name: str, path: Path) -> None:
         axis.set_title(metric, fontsize=10)
         axis.set_xticks(range(len(sizes)), [str(n) for n in sizes])
         axis.grid(alpha=0.25)
-        if metric == "log loss":
+        if metric in LOWER:
             axis.set_ylim(bottom=0)
     for axis in axes[1]:
         axis.set_xlabel("labels")

@@ -203,5 +203,5 @@ CHOSEN = {
     "emotion": "bare",
     "subj": "four shown",
     "fpb": "three shown",
-    "agnews": "four shown",
+    "agnews": "topic",
 }

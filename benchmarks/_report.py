@@ -8,7 +8,17 @@ import pandas as pd
 from _datasets import SOURCES
 from _figures import draw
 from _prompts import CHOSEN, PROMPTS
-from _tables import METRICS, OURS, interval, losses, of_metric, paired, standings, table
+from _tables import (
+    METRICS,
+    OURS,
+    interval,
+    losses,
+    of_metric,
+    paired,
+    shown,
+    standings,
+    table,
+)
 from _targets import targets
 
 TOP = """\
@@ -44,7 +54,8 @@ def write_report(
         cells=len(names) * (cells["n"].nunique() - 1),
         standings=standings(cells),
     )
-    parts = [top, _losses(cells), _readouts(cells), _thresholds(cells)]
+    parts = [top, _losses(cells), _readouts(cells), _no_labels(cells)]
+    parts.append(_thresholds(cells))
     for name in names:
         draw(cells, name, folder / f"accuracy_{name}.png")
         parts.append(_data_set(cells[cells["data"] == name], name))
@@ -71,13 +82,23 @@ def _readouts(cells: pd.DataFrame) -> str:
         gains = paired(cells, metric, OURS, "ours, labels")
         for name in dict.fromkeys(gains["data"]):
             mine = gains[gains["data"] == name]
-            shown = [f"{c.gain:+.3f} ± {c.half:.3f}" for c in mine.itertuples()]
-            rows.append([metric, name, *shown])
+            found = [f"{c.gain:+.3f} ± {c.half:.3f}" for c in mine.itertuples()]
+            rows.append([metric, name, *found])
     sizes = [f"n = {n}" for n in sorted(cells.loc[cells["n"] > 0, "n"].unique())]
     return (
         '## readout="auto" against "labels"\n\nHow much better "auto" is; negative where '
         f"it is worse.\n\n{table(['metric', 'data', *sizes], rows)}"
     )
+
+
+def _no_labels(cells: pd.DataFrame) -> str:
+    """Tell what centring by unlabelled texts does."""
+    rows = []
+    for (name, method), mine in cells[cells["n"] == 0].groupby(
+        ["data", "method"], sort=False
+    ):
+        rows.append([name, method, *(shown(mine[metric].tolist()) for metric in METRICS)])
+    return f"## Without labels\n\n{table(['data', 'method', *METRICS], rows)}"
 
 
 def _thresholds(cells: pd.DataFrame) -> str:
@@ -91,8 +112,8 @@ def _thresholds(cells: pd.DataFrame) -> str:
                 interval(mine.loc[(mine["data"] == name) & (mine["n"] == n), way])
                 for n in sizes
             ]
-            shown = [f"{mean:.3f} ± {half:.3f}" for mean, half, _ in found]
-            rows.append([name, way.partition(", ")[2] or "argmax", *shown])
+            written = [f"{mean:.3f} ± {half:.3f}" for mean, half, _ in found]
+            rows.append([name, way.partition(", ")[2] or "argmax", *written])
     header = ["data", "thresholds", *(f"n = {n}" for n in sizes)]
     return f"## Macro-F1 by thresholds\n\nOf `{OURS}`.\n\n{table(header, rows)}"
 
@@ -117,7 +138,7 @@ def _zero_shot(zero: pd.DataFrame) -> str:
     failed = zero[zero["failed"].notna()].itertuples() if "failed" in zero else []
     notes = "".join(f"\n{c.method} on {c.data}: `{c.failed}`\n" for c in failed)
     return (
-        "## Without labels, other packages\n\nThe same weights (float32 in transformers, "
+        "## Other packages, without labels\n\nThe same weights (float32 in transformers, "
         "for those packages), the first 200 test rows.\n\n"
         f"{table(['data', 'method', *METRICS], rows)}{notes}"
     )

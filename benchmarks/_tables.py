@@ -80,7 +80,7 @@ def standings(cells: pd.DataFrame, method: str = OURS) -> str:
 
 
 def losses(cells: pd.DataFrame, others: Sequence[str], method: str = OURS) -> str:
-    """Every cell in which another method is better by more than the interval."""
+    """List every cell in which another method is better by more than the interval."""
     rows = []
     for metric in METRICS:
         for other in others:
