@@ -29,7 +29,7 @@ compared and how is in [README.md](../README.md). Intervals are 95 % over {seeds
 the labelled rows (Student's t); the test rows are the same for all, so that they do not
 cover the choice of test rows. Differences are paired: the same labelled rows.
 
-## Targets
+{missing}## Targets
 
 {targets}
 ## Ours against each of the others
@@ -42,12 +42,17 @@ better / within the interval / worse.
 
 
 def write_report(
-    cells: pd.DataFrame, zero: pd.DataFrame, promised: pd.DataFrame, folder: Path
+    cells: pd.DataFrame,
+    zero: pd.DataFrame | None,
+    promised: pd.DataFrame | None,
+    folder: Path,
 ) -> None:
-    """Write the tables, and a picture a data set."""
+    """Write the tables, and a picture a data set; what was not run is left out."""
     cells = cells.sort_values("data", key=_place, kind="stable")
     names = list(dict.fromkeys(cells["data"]))
+    missing = [name for name in SOURCES if name not in names]
     top = TOP.format(
+        missing=f"Not run yet: {', '.join(missing)}.\n\n" if missing else "",
         seeds=cells["seed"].nunique(),
         targets=targets(cells, promised),
         ours=OURS,
@@ -59,7 +64,8 @@ def write_report(
     for name in names:
         draw(cells, name, folder / f"accuracy_{name}.png")
         parts.append(_data_set(cells[cells["data"] == name], name))
-    parts += [_zero_shot(zero), _promises(promised)]
+    parts += [] if zero is None else [_zero_shot(zero)]
+    parts += [] if promised is None else [_promises(promised)]
     (folder / "accuracy.md").write_text("\n".join(parts))
 
 

@@ -39,11 +39,10 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     tables = {part: RESULTS / file for part, file in PARTS.items()}
     compute(arguments, tables)
-    missing = [path.name for path in tables.values() if not path.exists()]
-    if missing:
-        print(f"No report yet: {', '.join(missing)} not written.")
-    else:
-        write_report(*(pd.read_csv(path) for path in tables.values()), RESULTS)
+    write_report(
+        *(pd.read_csv(path) if path.exists() else None for path in tables.values()),
+        RESULTS,
+    )
 
 
 def compute(arguments: argparse.Namespace, tables: dict[str, Path]) -> None:
