@@ -50,7 +50,7 @@ def one_server():
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def server(one_server, monkeypatch):
     """Serve as `answers` says, and count from nothing."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -201,8 +201,9 @@ def test_interrupting_is_130_and_keeps_the_answers(model, server):
     assert process.returncode == INTERRUPTED
     assert re.fullmatch(r"sklearn-logprob: interrupted\. .*\n", said)
     assert len(server.calls) == 2
-    [P] = LogprobClassifier.from_json(model).predict_batches([["new 9.10", "new 9.20"]])
-    assert P.shape == (2, 2) and len(server.calls) == 2
+    clf = LogprobClassifier.from_json(model).set_params(cache="auto")
+    assert clf.predict_proba(["new 9.10", "new 9.20"]).shape == (2, 2)
+    assert len(server.calls) == 2
 
 
 def test_a_run_that_failed_goes_on_where_it_was(model, server, tmp_path, capsys):
@@ -311,8 +312,15 @@ def test_thresholds_are_what_they_say(model, reviews, tmp_path, capsys):
           "0.8", "--cost-fn", "5", "--output", str(output)])  # fmt: skip
     printed = capsys.readouterr().out
     numbers = [float(n) for n in re.search(r"precision >= 0.8(.*)", printed)[1].split()]
-    decided = p >= numbers[0] - 0.0005
-    assert numbers[1] == pytest.approx(precision_score(truth, decided), abs=0.02) >= 0.78
+    at = p[np.abs(p - numbers[0]) < 0.0006].min()
+    precision = precision_score(truth, p >= at)
+    assert precision >= 0.8 and f"{precision:.3f}" == f"{numbers[1]:.3f}"
+    now = [float(n) for n in re.search(r"now(.*)", printed)[1].split()]
+    decided = clf.predict(X) == "high"
+    assert now[0] == pytest.approx(1 - clf.threshold_, abs=0.001)
+    assert now[1] == pytest.approx(precision_score(truth, decided), abs=0.0006)
+    wrong = 5 * (truth & ~decided).mean() + (~truth & decided).mean()
+    assert now[5] == pytest.approx(wrong, abs=0.0006)
     curve = read_csv(output)
     assert [float(row["threshold"]) for row in curve[:-1]] == sorted(set(p))
     cheapest = min(curve, key=lambda row: float(row["cost"]))
@@ -477,10 +485,11 @@ def test_no_arguments_are_a_traceback(tokens, content, tmp_path, capsys, monkeyp
 # ------------------------------------------------------------------ the rest
 
 
-def test_the_cache_is_shown_and_shrunk(model, cache_home, capsys):
+def test_the_cache_is_shown_and_shrunk(model, reviews, cache_home, capsys):
     """Old answers go, new ones stay; all go only when told twice."""
+    main(["predict", str(model), str(reviews)])
     n = len(Cache(cache_home))
-    assert n > 0
+    assert n == len(set(rows_of(reviews)[0]))
 
     def said(*arguments):
         capsys.readouterr()

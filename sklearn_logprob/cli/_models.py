@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sklearn_logprob._label_heads import LabelHeads
 from sklearn_logprob._planning import PlannedRequests
 from sklearn_logprob._types import Usage
 from sklearn_logprob.backends import make_backend
@@ -56,14 +57,13 @@ def load(arguments: Namespace) -> Any:
         raise FileNotFoundError(
             f"{path}: there is no such file. 'sklearn-logprob fit' writes one."
         )
-    clf: Any = LogprobClassifier.from_json(path)
-    if hasattr(clf._head, "heads"):
+    clf: Any = LogprobClassifier.from_json(path, backend=arguments.backend)
+    if isinstance(clf._head, LabelHeads):
         raise ValueError(
             f"{path} gives several labels a row, and a table has one column for the "
             "class: use Python for it."
         )
     clf.set_params(cache=cache_of(arguments), verbose=verbosity(arguments))
-    clf.usage_ = Usage()
     clf._scorer = replace(clf._scorer, on_error=arguments.on_error)
     options = parse_options(arguments.backend_option)
     fixed = [name for name in options if name in clf.backend_.answer_params]

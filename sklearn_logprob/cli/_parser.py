@@ -254,6 +254,11 @@ def _cache(command: Any) -> None:
 
 def _model(command: Any) -> None:
     command.add_argument("model", help="what fit saved, such as model.json")
+    command.add_argument(
+        "--backend",
+        help="the same model at another address (default: the one in the file, which "
+        "names the server that the texts go to)",
+    )
 
 
 def _labelled(command: Any) -> None:

@@ -48,8 +48,8 @@ def run(arguments: Namespace) -> None:
         return
     clf.fit(X, y)
     limit_cost(clf.backend_, None)  # it was one of this run
-    clf.to_json(arguments.output)
     _tell(clf, y)
+    clf.to_json(arguments.output)  # with the report, which was computed to be shown
     print(f"{said_usage(clf.usage_)}\nwrote {arguments.output}")
 
 

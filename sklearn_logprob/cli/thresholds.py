@@ -36,16 +36,17 @@ def run(arguments: Namespace) -> None:
     if arguments.dry_run:
         show_plan([clf.requests(X)], codes.__len__)
         return
-    P = clf.predict_proba(X)
+    [(labels, P)] = clf.predict_batches([X], ("predict", "predict_proba"))
     answered = ~np.isnan(P).any(axis=1)
-    costs = {"cost_fp": arguments.cost_fp, "cost_fn": arguments.cost_fn}
     truth, scores = codes[answered] == positive, P[answered, positive]
+    costs = {"cost_fp": arguments.cost_fp, "cost_fn": arguments.cost_fn}
     curve = threshold_curve(truth.astype(int), scores, **costs)
-    chosen = _chosen(curve, arguments)
-    if np.ndim(clf.threshold_) == 0 and clf.threshold_ is not None:
-        at = curve[curve["threshold"] >= clf.threshold_].iloc[0].copy()
-        at["threshold"] = clf.threshold_
-        chosen = {"now": at, **chosen}
+    decided = labels[answered] == clf.classes_[positive]
+    now = threshold_curve(truth.astype(int), decided.astype(float), **costs)
+    chosen = {
+        "now": {**now[now["threshold"] > 0].iloc[0], "threshold": _now(clf, positive)},
+        **_chosen(curve, arguments),
+    }
     name = clf.classes_[positive]
     print(f"{len(scores)} rows; predict {str(name)!r} from this probability on:\n")
     _print(chosen)
@@ -69,6 +70,14 @@ def _positive(clf: Any, pos_label: str | None) -> int:
             f"{', '.join(repr(str(label)) for label in clf.classes_)}."
         )
     return int(clf._head.decisions.order[-1])
+
+
+def _now(clf: Any, positive: int) -> float:
+    """Give the threshold in use, for this class; nan where several decide together."""
+    if clf.threshold_ is None or np.ndim(clf.threshold_):
+        return np.nan
+    last = clf._head.decisions.order[-1] == positive
+    return float(clf.threshold_ if last else 1 - clf.threshold_)
 
 
 def _chosen(curve: Any, arguments: Namespace) -> dict[str, Any]:
