@@ -15,7 +15,7 @@ from sklearn_logprob._errors import BackendError, RowError
 from sklearn_logprob._types import Backend, Outcome, Request, TokenUsage, Usage
 from sklearn_logprob.cache import Cache
 
-__all__ = ["backend_key", "collect", "request_key", "request_keys", "show_cost"]
+__all__ = ["backend_key", "collect", "request_key", "request_keys"]
 
 FORMAT = 1
 """Enters every key: raise it when an old answer would be read wrongly."""
@@ -252,7 +252,8 @@ class _Work:
                     # another process may have answered while this one waited
                     bar.update(self._look_up(chunk))
                     for _ in self._ask(self._open(chunk)):
-                        show_cost(bar, self.usage)
+                        if self.usage.cost > 0:
+                            bar.set_postfix_str(f"${self.usage.cost:.4f}", refresh=False)
                         bar.update()
                 self._raise_failures(chunk)
         return self.outcomes
@@ -331,28 +332,6 @@ class _Work:
             yield
         except RowError as error:
             raise error.for_row(self.row_of(numbers[error.index])) from None
-
-
-def show_cost(bar: Any, usage: Usage) -> None:
-    """Show beside a bar what was spent, where that is known and not nothing.
-
-    Parameters
-    ----------
-    bar : tqdm.tqdm
-        The bar; it is drawn again by its next update.
-    usage : Usage
-        What counts.
-
-    Examples
-    --------
-    >>> from sklearn_logprob import Usage
-    >>> from sklearn_logprob._progress import progress
-    >>> from sklearn_logprob.collect import show_cost
-    >>> with progress(3, False, "row") as bar:
-    ...     show_cost(bar, Usage(cost=0.5))
-    """
-    if usage.cost > 0:
-        bar.set_postfix_str(f"${usage.cost:.4f}", refresh=False)
 
 
 def _progress(total: int, verbose: Literal["auto"] | int) -> Any:

@@ -176,6 +176,7 @@ LAYERS = {
     "__init__": FRONT,
     "cli": COMMAND,
     "cli._models": COMMAND,
+    "cli._options": COMMAND,
     "cli._parser": COMMAND,
     "cli._rows": COMMAND,
     "cli._tables": COMMAND,

@@ -6,6 +6,17 @@ import argparse
 from importlib.metadata import version
 from typing import Any
 
+from sklearn_logprob.cli._options import (
+    add_asking,
+    add_backend,
+    add_common,
+    add_labelled,
+    add_labels,
+    add_max_cost,
+    add_model,
+    add_texts,
+)
+
 __all__ = ["make_parser"]
 
 EPILOG = """\
@@ -72,9 +83,9 @@ def _fit(command: Any) -> None:
     command.add_argument(
         "--output", default="model.json", help="the classifier (default: %(default)s)"
     )
-    _texts(command, "text")
-    _labels(command)
-    _asking(command)
+    add_texts(command, "text")
+    add_labels(command)
+    add_asking(command)
     command.add_argument(
         "--prompt",
         help="template such as 'Review: {text} Sentiment:', the name of a style such as "
@@ -119,12 +130,12 @@ def _fit(command: Any) -> None:
     command.add_argument(
         "--seed", type=int, default=0, help="of the folds (default: %(default)s)"
     )
-    _backend(command)
-    _common(command)
+    add_backend(command)
+    add_common(command)
 
 
 def _predict(command: Any) -> None:
-    _model(command)
+    add_model(command)
     command.add_argument("input", help="rows to classify; - reads a pipe")
     command.add_argument(
         "--output",
@@ -132,7 +143,7 @@ def _predict(command: Any) -> None:
         help="where to write the rows, with the columns 'prediction' and "
         "'probability_CLASS' added (default: -, to standard output)",
     )
-    _texts(command)
+    add_texts(command)
     command.add_argument(
         "--threshold", type=float, help="decide by this probability instead (two classes)"
     )
@@ -142,21 +153,21 @@ def _predict(command: Any) -> None:
         default=1000,
         help="rows that are in memory at the same time (default: %(default)s)",
     )
-    _asking(command)
-    _common(command)
+    add_asking(command)
+    add_common(command)
 
 
 def _evaluate(command: Any) -> None:
-    _model(command)
-    _labelled(command)
+    add_model(command)
+    add_labelled(command)
     command.add_argument("--json", action="store_true", help="print JSON")
-    _asking(command)
-    _common(command)
+    add_asking(command)
+    add_common(command)
 
 
 def _thresholds(command: Any) -> None:
-    _model(command)
-    _labelled(command)
+    add_model(command)
+    add_labelled(command)
     command.add_argument("--output", help="table for the whole curve")
     command.add_argument(
         "--pos-label",
@@ -177,13 +188,13 @@ def _thresholds(command: Any) -> None:
             default=1.0,
             help=f"cost of a false {what} (default: %(default)s)",
         )
-    _asking(command)
-    _common(command)
+    add_asking(command)
+    add_common(command)
 
 
 def _explore(command: Any) -> None:
-    _model(command)
-    _labelled(command)
+    add_model(command)
+    add_labelled(command)
     command.add_argument(
         "--output",
         default="operating_point.html",
@@ -194,15 +205,15 @@ def _explore(command: Any) -> None:
         action="store_true",
         help="for rows that fit has seen: calibrate anew, each row by others",
     )
-    _asking(command)
-    _common(command)
+    add_asking(command)
+    add_common(command)
 
 
 def _stability(command: Any) -> None:
     command.add_argument("input", help="labelled rows; - reads a pipe")
     command.add_argument("--output", help="table: a row for each text in each wording")
-    _texts(command, "text")
-    _labels(command)
+    add_texts(command, "text")
+    add_labels(command)
     command.add_argument(
         "--backend",
         action="append",
@@ -226,8 +237,8 @@ def _stability(command: Any) -> None:
     command.add_argument(
         "--seed", type=int, default=0, help="of the folds (default: %(default)s)"
     )
-    _max_cost(command)
-    _common(command)
+    add_max_cost(command)
+    add_common(command)
 
 
 def _backends(command: Any) -> None:
@@ -249,100 +260,6 @@ def _cache(command: Any) -> None:
     )
     command.add_argument(
         "--yes", action="store_true", help="of clear: throw all answers away"
-    )
-
-
-def _model(command: Any) -> None:
-    command.add_argument("model", help="what fit saved, such as model.json")
-    command.add_argument(
-        "--backend",
-        help="the same model at another address (default: the one in the file, which "
-        "names the server that the texts go to)",
-    )
-
-
-def _labelled(command: Any) -> None:
-    command.add_argument("input", help="labelled rows; - reads a pipe")
-    _texts(command)
-    _labels(command)
-
-
-def _texts(command: Any, default: str = "as in fit") -> None:
-    command.add_argument(
-        "--text",
-        action="append",
-        metavar="COLUMN",
-        help="column with the texts; repeat it for a template with the names of several "
-        f"columns (default: {default})",
-    )
-
-
-def _labels(command: Any) -> None:
-    command.add_argument(
-        "--label",
-        default="label",
-        metavar="COLUMN",
-        help="column with the classes (default: %(default)s)",
-    )
-
-
-def _backend(command: Any) -> None:
-    command.add_argument(
-        "--backend",
-        default="llama-cpp",
-        help="who answers, such as openai:gpt-4.1-mini; sklearn-logprob backends lists "
-        "them (default: %(default)s)",
-    )
-
-
-def _asking(command: Any) -> None:
-    command.add_argument(
-        "--backend-option",
-        action="append",
-        metavar="NAME=VALUE",
-        help="parameter of the backend, such as max_concurrency=32 or "
-        "price=[0.4,0.1,1.6], US dollars a million tokens; repeat it",
-    )
-    _max_cost(command)
-    command.add_argument(
-        "--on-error",
-        choices=["raise", "nan"],
-        default="raise",
-        help="rows that are empty, refused or too long: stop, or leave them blank "
-        "(default: %(default)s)",
-    )
-
-
-def _max_cost(command: Any) -> None:
-    command.add_argument(
-        "--max-cost",
-        type=float,
-        metavar="DOLLARS",
-        help="stop before more than this is spent",
-    )
-
-
-def _common(command: Any) -> None:
-    command.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print how many requests it takes and what they cost; send nothing",
-    )
-    command.add_argument("--limit", type=int, metavar="N", help="first N rows only")
-    command.add_argument(
-        "--format",
-        choices=["csv", "tsv", "jsonl", "parquet"],
-        help="of pipes and of files whose name does not tell (default: csv)",
-    )
-    command.add_argument(
-        "--cache", metavar="FOLDER", help="where answers are kept (default: the user's)"
-    )
-    command.add_argument("--no-cache", action="store_true", help="keep no answers")
-    command.add_argument(
-        "--progress",
-        choices=["auto", "always", "never"],
-        default="auto",
-        help="bar on stderr; auto: in a terminal, after two seconds",
     )
 
 

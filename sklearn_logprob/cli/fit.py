@@ -59,7 +59,8 @@ def _classifier(arguments: Namespace) -> Any:
     limit_cost(backend, arguments.max_cost)
     prompt = arguments.prompt
     if prompt is not None and prompt.startswith("@"):
-        prompt = Path(prompt[1:]).read_text(encoding="utf-8")
+        # editors end a file with a line break, which is no part of the prompt
+        prompt = Path(prompt[1:]).read_text(encoding="utf-8").removesuffix("\n")
     return LogprobClassifier(
         backend,
         prompt=prompt,

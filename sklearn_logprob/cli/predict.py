@@ -27,7 +27,6 @@ from sklearn_logprob.cli._rows import (
 )
 from sklearn_logprob.cli._tables import PIPE, Record, Table
 from sklearn_logprob.cli._writing import check_folder, writing
-from sklearn_logprob.collect import show_cost
 from sklearn_logprob.thresholds import FixedThreshold
 
 __all__ = ["run"]
@@ -200,7 +199,8 @@ class _ShownUsage(Usage):
         """Count one answer, and show it."""
         super().add_sent(spent, cost, calls)
         self._n_answers += 1
-        show_cost(self._bar, self)
+        if self.cost > 0:
+            self._bar.set_postfix_str(f"${self.cost:.4f}", refresh=False)
         self._bar.update(int(self._n_answers % self._per_row == 0))
 
     def settle(self, n_rows: int) -> None:
