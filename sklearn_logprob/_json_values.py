@@ -61,7 +61,9 @@ def encode(value: Any, where: str, other: Other) -> Any:
     >>> encode((1, float("inf")), "here", repr)
     {'tuple': [1, {'float': 'inf'}]}
     """
-    if value is None or type(value) in (bool, int, str):
+    if value is None or type(value) in (bool, str):
+        return value
+    if type(value) is int and abs(value) < LARGEST_INT:
         return value
     if type(value) is float:
         return value if isfinite(value) else {"float": repr(value)}
