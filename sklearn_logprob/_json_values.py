@@ -193,7 +193,9 @@ def _fit(values: list[Any], dtype: Any) -> bool:
     if dtype.kind == "b":
         return True
     limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    return all(not isfinite(v) or limits.min <= v <= limits.max for v in values)
+    exact = float if dtype.kind == "f" else int
+    low, high = exact(limits.min), exact(limits.max)
+    return all(not isfinite(v) or low <= v <= high for v in values)
 
 
 def _scalar(held: dict[str, Any], where: str, other: Other) -> Any:

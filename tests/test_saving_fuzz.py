@@ -60,7 +60,7 @@ def mutated(draw):
         return name, "[" * 100_000
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(mutated())
 def test_a_changed_file_is_refused_or_works(case):
     """Either one line says what is wrong, or probabilities can be predicted."""
