@@ -61,7 +61,9 @@ def encode(value: Any, where: str, other: Other) -> Any:
     >>> encode((1, float("inf")), "here", repr)
     {'tuple': [1, {'float': 'inf'}]}
     """
-    if value is None or type(value) in (bool, int, str):
+    if value is None or type(value) in (bool, str):
+        return value
+    if type(value) is int and abs(value) < LARGEST_INT:
         return value
     if type(value) is float:
         return value if isfinite(value) else {"float": repr(value)}
@@ -191,7 +193,9 @@ def _fit(values: list[Any], dtype: Any) -> bool:
     if dtype.kind == "b":
         return True
     limits: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    return all(not isfinite(v) or limits.min <= v <= limits.max for v in values)
+    exact = float if dtype.kind == "f" else int
+    low, high = exact(limits.min), exact(limits.max)
+    return all(not isfinite(v) or low <= v <= high for v in values)
 
 
 def _scalar(held: dict[str, Any], where: str, other: Other) -> Any:

@@ -67,7 +67,7 @@ def read_own(path: Any) -> str:
     Raises
     ------
     ValueError
-        If it is a symbolic link, or belongs to another user.
+        If it is a symbolic link, belongs to another user, or holds no text.
     """
     path = Path(path)
     trust = "If you trust it, give its text: from_json(Path(...).read_text())."
@@ -77,4 +77,7 @@ def read_own(path: Any) -> str:
         owner = os.fstat(file.fileno()).st_uid
         if hasattr(os, "getuid") and owner not in (0, os.getuid()):
             raise ValueError(f"{str(path)!r} belongs to another user. {trust}")
-        return str(file.read())
+        try:
+            return str(file.read())
+        except UnicodeDecodeError:
+            raise ValueError(f"{str(path)!r} does not hold text.") from None

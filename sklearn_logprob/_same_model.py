@@ -93,7 +93,7 @@ def check_model(clf: Any) -> None:
         warnings.warn(
             f"The classifier was fitted with another engine ({told}), whose scores may "
             "differ by a little. Fit again to be sure.",
-            stacklevel=4,
+            stacklevel=5,
         )
     clf._fitted_on = None
 

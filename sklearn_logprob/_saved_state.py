@@ -133,8 +133,7 @@ def restore(cls: Any, document: Any, backend: Any, prompt: Any) -> Any:
     _check_format(document)
     entries(document, CONTENT, "The file")
     known = cls().get_params(deep=False)
-    given = {} if backend is None else {"backend": backend}
-    clf = cls(**_section(document, "params", known, given))
+    clf = cls(**_params(document["params"], known, backend))
     resolve_cache(clf.cache)
     columns = _section(document, "columns", COLUMNS)
     hold(columns, COLUMNS, "columns", {})
@@ -180,12 +179,18 @@ def _read(raw: Any, where: str) -> Any:
     return decode(raw, where, partial(decode_part, sizes={}))
 
 
-def _section(
-    document: Any, section: str, known: Mapping[str, Any], given: Mapping[str, Any] = {}
-) -> dict[str, Any]:
-    """Read a part of the file with named values, but for those that are given."""
+def _section(document: Any, section: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a part of the file with named values."""
     raw = entries(document[section], tuple(known), section)
-    return {n: given[n] if n in given else _read(v, n) for n, v in raw.items()}
+    return {name: _read(value, name) for name, value in raw.items()}
+
+
+def _params(raw: Any, known: Mapping[str, Any], backend: Any) -> dict[str, Any]:
+    """Read parameters; those that an earlier version did not have keep their default."""
+    if not isinstance(raw, dict) or not set(raw) <= set(known):
+        raise ValueError("params has names that are no parameters.")
+    given = {} if backend is None else {"backend": backend}
+    return {n: _read(v, n) for n, v in raw.items() if n not in given} | given
 
 
 def _labels(classes: Any, names: Any, several: Any) -> Labels:

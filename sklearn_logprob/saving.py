@@ -70,9 +70,9 @@ class SavedAsJson:
 
         Nothing in a file is executed, and everything is checked. Nothing is sent: what
         a server says of its model is held against the file before the first question.
-        But a file names the server that texts go to, and the environment variable whose
-        value it gets as a key: if it is not yours, give `backend`, which takes the
-        place of the one in the file.
+        But a file names the server that texts go to, the environment variable whose
+        value it gets as a key, and the folder of the cache: if it is not yours, give
+        `backend`, which takes the place of the one in the file, and set `cache`.
 
         Parameters
         ----------

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
@@ -151,3 +152,12 @@ def told(clf, rows):
         found = [clf.predict_proba(rows), clf.decision_function(rows), clf.predict(rows)]
         found += [clf.label_scores(rows), clf.classes_, clf.class_prior_]
         return found + ([clf.accept(rows)] if clf.rejector_ is not None else [])
+
+
+def refused(text, **given):
+    """Give the one line that says why a text is refused."""
+    with pytest.raises(ValueError, match=r"\S") as caught:
+        LogprobClassifier.from_json(text, **given)
+    said = str(caught.value)
+    assert said and "\n" not in said
+    return said
