@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -352,6 +353,31 @@ def test_explore_and_stability_write_what_they_say(server, model, reviews, tmp_p
     assert {row["style"] for row in frame} == {"plain", "question"}
 
 
+def test_several_columns_and_classes(tmp_path, capsys):
+    """A template fills in columns by name; three classes are judged one by one."""
+    path, table = tmp_path / "model.json", tmp_path / "table.jsonl"
+    rows = [
+        {"title": f"No. {i}", "year": i, "label": i % 3, "tags": [i]}
+        for i in range(1, 31)
+    ]
+    table.write_text("\n".join(map(json.dumps, rows)))
+    main(["fit", str(table), "--text", "title", "--text", "year", "--prompt",
+          "{title}, {year}:", "--backend", "fake", "--output", str(path)])  # fmt: skip
+    main(["evaluate", str(path), str(table), "--json"])
+    told = json.loads(capsys.readouterr().out.partition(f"wrote {path}\n")[2])
+    assert told["classes"] == ["0", "1", "2"] and told["seen_in_fit"] == 30
+    assert "--pos-label" in failure(capsys, "thresholds", path, table)
+    main(["thresholds", str(path), str(table), "--pos-label", "2"])
+    assert "predict '2'" in capsys.readouterr().out
+    output = tmp_path / "out.jsonl"
+    main(["predict", str(path), str(table), "--output", str(output), "--limit", "7"])
+    out = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [{name: row[name] for name in rows[0]} for row in out] == rows[:7]
+    X = pd.DataFrame(rows)[["title", "year"]].astype(str)[:7]
+    P = LogprobClassifier.from_json(path).predict_proba(X)
+    assert [[row[f"probability_{k}"] for k in range(3)] for row in out] == P.tolist()
+
+
 def test_zero_shot_needs_no_rows(server, tmp_path, capsys):
     """Classes are enough; words stand for them."""
     path = tmp_path / "zero.json"
@@ -387,7 +413,6 @@ predict nowhere.json {reviews} | there is no such file
 predict {model} {reviews} --text text | no column 'text'
 predict {model} {reviews} --output {reviews} | is the input
 predict {model} {blank} | no text in 1 rows, 2
-predict {model} {reviews} --batch-size 0 | must be 1 or more
 predict {model} {reviews} --threshold 2 | must be a probability
 predict {model} {reviews} --backend-option model=gpt | was fitted to
 evaluate {model} {strange} | 'middling' too
@@ -455,7 +480,10 @@ def test_rows_that_fail_are_blank(model, server, tmp_path, capsys):
 
 def test_wrong_arguments_are_2(capsys):
     """As everywhere; usage goes to stderr."""
-    for arguments in ([], ["fti"], ["fit", "--no-such"], ["cache", "burn"]):
+    for arguments in (
+        [], ["fti"], ["fit", "--no-such"], ["cache", "burn"], ["fit", "--limit", "0"],
+        ["predict", "model", "table", "--batch-size", "-1"],
+    ):  # fmt: skip
         assert run(*arguments) == 2
         assert "usage: sklearn-logprob" in capsys.readouterr().err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from typing import Any
 
 __all__ = [
@@ -13,7 +14,31 @@ __all__ = [
     "add_max_cost",
     "add_model",
     "add_texts",
+    "count",
 ]
+
+
+def count(text: str) -> int:
+    """Read a number of rows.
+
+    Parameters
+    ----------
+    text : str
+        What the user wrote.
+
+    Returns
+    -------
+    count : int
+        1 or more.
+
+    Raises
+    ------
+    ArgumentTypeError
+        For anything else.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"must be a number of 1 or more, and is {text!r}")
+    return int(text)
 
 
 def add_model(command: Any) -> None:
@@ -150,7 +175,7 @@ def add_common(command: Any) -> None:
         action="store_true",
         help="print how many requests it takes and what they cost; send nothing",
     )
-    command.add_argument("--limit", type=int, metavar="N", help="first N rows only")
+    command.add_argument("--limit", type=count, metavar="N", help="first N rows only")
     command.add_argument(
         "--format",
         choices=["csv", "tsv", "jsonl", "parquet"],

@@ -15,6 +15,7 @@ from sklearn_logprob.cli._options import (
     add_max_cost,
     add_model,
     add_texts,
+    count,
 )
 
 __all__ = ["make_parser"]
@@ -149,7 +150,8 @@ def _predict(command: Any) -> None:
     )
     command.add_argument(
         "--batch-size",
-        type=int,
+        type=count,
+        metavar="N",
         default=1000,
         help="rows that are in memory at the same time (default: %(default)s)",
     )

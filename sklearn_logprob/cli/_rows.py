@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
+from sklearn_logprob._errors import FailedRowsWarning
 from sklearn_logprob._inputs import cell_text
 from sklearn_logprob._optional import import_pandas
 from sklearn_logprob.cli._tables import Record, Table
@@ -133,7 +135,7 @@ def check_texts(table: Table, empty: Sequence[int], columns: Sequence[str]) -> N
         )
 
 
-def to_texts(records: Sequence[Record], columns: Sequence[str]) -> Any:
+def to_texts(records: Sequence[Record], columns: Sequence[str], *, table: bool) -> Any:
     """Make the X of a classifier.
 
     Parameters
@@ -142,21 +144,23 @@ def to_texts(records: Sequence[Record], columns: Sequence[str]) -> Any:
         Rows, with texts.
     columns : sequence of str
         Columns of texts.
+    table : bool
+        Whether a template fills in the columns by their names.
 
     Returns
     -------
     X : Texts or pandas.DataFrame
-        A frame for several columns.
+        A frame where it is a table.
     """
     texts = [[str(record[column]) for record in records] for column in columns]
-    if len(columns) == 1:
+    if not table:
         return Texts(texts[0], columns[0])
     pd = import_pandas("More than one --text column")
     return pd.DataFrame(dict(zip(columns, texts, strict=True)))
 
 
 def labelled(
-    table: Table, text: Sequence[str], label: str, arguments: Any
+    table: Table, text: Sequence[str], arguments: Any, *, frame: bool
 ) -> tuple[Any, list[str]]:
     """Read labelled rows.
 
@@ -166,10 +170,11 @@ def labelled(
         Where they are.
     text : sequence of str
         Columns of texts.
-    label : str
-        Column of classes.
     arguments : Namespace
-        ``limit``, and perhaps ``on_error``, by which rows without a text are left out.
+        ``label``, the column of classes; ``limit``; and perhaps ``on_error``, by which
+        rows without a text are left out.
+    frame : bool
+        Whether X is a table.
 
     Returns
     -------
@@ -180,7 +185,7 @@ def labelled(
     """
     records = list(chain.from_iterable(table.batches(1000, arguments.limit)))
     check_columns(table, records, text, "--text")
-    check_columns(table, records, [label], "--label")
+    check_columns(table, records, [arguments.label], "--label")
     empty = empty_rows(table, records, text)
     if getattr(arguments, "on_error", "raise") == "raise":
         check_texts(table, empty, text)
@@ -188,7 +193,10 @@ def labelled(
     kept = [record for i, record in enumerate(records) if i not in left_out]
     if not kept:
         raise ValueError(f"{table} has no row with a text.")
-    return to_texts(kept, text), labels_of(table, kept, label)
+    if empty:
+        told = f"{len(empty)} rows of {table} have no text and are left out."
+        warnings.warn(told, FailedRowsWarning, stacklevel=2)
+    return to_texts(kept, text, table=frame), labels_of(table, kept, arguments.label)
 
 
 def labels_of(table: Table, records: Sequence[Record], column: str) -> list[str]:

@@ -116,7 +116,7 @@ class Table:
             while batch := list(islice(rows, size)):
                 empty = False
                 yield batch
-            if empty and limit != 0:
+            if empty:
                 raise ValueError("has no rows")
 
     def schema(self) -> Any:

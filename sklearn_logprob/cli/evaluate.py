@@ -90,7 +90,8 @@ def judged_rows(clf: Any, arguments: Namespace) -> tuple[Any, NDArray[np.intp]]:
     """
     table = Table.of(arguments.input, arguments.format)
     text = text_columns(clf, arguments.text)
-    X, y = labelled(table, text, arguments.label, arguments)
+    frame = hasattr(clf, "feature_names_in_")
+    X, y = labelled(table, text, arguments, frame=frame)
     return X, codes_of(clf, y, f"column {arguments.label!r} of {table}")
 
 

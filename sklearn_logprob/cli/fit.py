@@ -102,7 +102,8 @@ def _rows(arguments: Namespace) -> tuple[Any, list[str] | None]:
             )
         return None, None
     table = Table.of(arguments.input, arguments.format)
-    X, y = labelled(table, arguments.text or ["text"], arguments.label, arguments)
+    text = arguments.text or ["text"]
+    X, y = labelled(table, text, arguments, frame=len(text) > 1)
     classes = sorted({*y, *(arguments.classes or ())})
     if len(classes) == 1:
         raise ValueError(

@@ -40,8 +40,6 @@ def run(arguments: Namespace) -> None:
     arguments : Namespace
         What `_parser` gives.
     """
-    if arguments.batch_size < 1:
-        raise ValueError(f"--batch-size must be 1 or more. Got {arguments.batch_size}.")
     source = Table.of(arguments.input, arguments.format)
     same = None if source.format == "parquet" else source.format
     target = Table.of(arguments.output, arguments.format or same)
@@ -81,6 +79,7 @@ class _Job:
         self.source = source
         self.arguments = arguments
         self.text = text_columns(clf, arguments.text)
+        self.table = hasattr(clf, "feature_names_in_")
         self.columns = [f"probability_{label}" for label in clf.classes_]
         self.accepts = clf._head.rejector is not None
         self.n_seen = 0
@@ -112,7 +111,7 @@ class _Job:
         for batch, answerable in self._batches():
             self.batch, self.answerable = batch, answerable
             asked = [self.batch[i] for i in self.answerable]
-            yield to_texts(asked, self.text) if asked else []
+            yield to_texts(asked, self.text, table=self.table) if asked else []
 
     def _look_through(self) -> int:
         """Count the rows, and refuse what must fail, before anything is asked."""

@@ -38,7 +38,7 @@ def run(arguments: Namespace) -> None:
         limit_cost(backend, arguments.max_cost)
     table = Table.of(arguments.input, arguments.format)
     text = arguments.text or ["text"]
-    X, y = labelled(table, text, arguments.label, arguments)
+    X, y = labelled(table, text, arguments, frame=len(text) > 1)
     asked = {
         "styles": arguments.style,
         "label_styles": arguments.label_style,
