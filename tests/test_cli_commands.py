@@ -410,6 +410,7 @@ fit {reviews} --text review --prompt {{other}} | other
 fit {reviews} --text review --output no/where.json | is not there
 fit {reviews} --text review --backend-option speed=9 | OpenAIBackend has the parameters
 predict nowhere.json {reviews} | there is no such file
+predict {reviews} {reviews} | Expecting value
 predict {model} {reviews} --text text | no column 'text'
 predict {model} {reviews} --output {reviews} | is the input
 predict {model} {blank} | no text in 1 rows, 2

@@ -57,7 +57,12 @@ def load(arguments: Namespace) -> Any:
         raise FileNotFoundError(
             f"{path}: there is no such file. 'sklearn-logprob fit' writes one."
         )
-    clf: Any = LogprobClassifier.from_json(path, backend=arguments.backend)
+    clf: Any
+    try:
+        clf = LogprobClassifier.from_json(path, backend=arguments.backend)
+    except ValueError as error:
+        told = str(error).removeprefix("from_json: ")
+        raise ValueError(f"{path}: {told}") from None
     if isinstance(clf._head, LabelHeads):
         raise ValueError(
             f"{path} gives several labels a row, and a table has one column for the "
