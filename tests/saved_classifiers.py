@@ -60,7 +60,7 @@ def fake(**params):
 
 def made(X=FEW, y=FEW_Y, new=NEW, backend=None, **params):
     """Say how a classifier is made: its parameters, its rows, and others to predict."""
-    params = {"prompt": PROMPT, "random_state": 0, "cache": None} | params
+    params = {"prompt": PROMPT, "random_state": 0, "cv": 2, "cache": None} | params
     return {"backend": fake() if backend is None else backend, **params}, X, y, new
 
 
@@ -124,7 +124,7 @@ MADE = {
     "folds": made(cv=StratifiedKFold(3, shuffle=True, random_state=1)),
     "per label": several(),
     "per label, tokens": several(readout="tokens", threshold="f1_macro"),
-    "per label, pooled": several(threshold="f1_micro", calibrator=LogisticRegression()),
+    "per label, pooled": several(threshold="f1_micro", calibrator="isotonic"),
     "per label, numbers": several(threshold=[0.3, 0.5, 0.7]),
     "per label, zero-shot": made(
         None, None, prompt="{text} {label}?", classes=["a", "b"], multilabel="per_label"

@@ -391,7 +391,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(VALUES)
 def test_values_come_back_exactly(value):
     """With their types, dtypes and shapes, through real JSON."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 
 import numpy as np
 from hypothesis import given, settings
@@ -17,6 +18,9 @@ FUZZED = ("metric", "tokens", "per label, pooled", "nearest", "stack", "venn-abe
 ODD = [None, True, 0, -1, 3, 0.5, 10**30, 1e308, -1e99, "", "x", "{", "{y}", "os"]
 ODD += [[], {}, [None], [[1]], {"object": {}}, {"float": "nan"}, {"float": "inf"}]
 ODD += [{"tuple": []}, {"dict": [["a", 1]]}, {"path": "x"}, "NoCalibration"]
+
+
+CHANGES = ["drop", "retype", "double", "nest", "swap", "scale"]
 
 
 def places(node):
@@ -35,17 +39,16 @@ def mutated(draw):
     document = json.loads(fitted(name)[0].to_json())
     for _ in range(draw(st.integers(1, 3))):
         node, key = draw(st.sampled_from(list(places(document))))
-        match draw(
-            st.sampled_from(["drop", "retype", "double", "nest", "swap", "scale"])
-        ):
+        change = draw(st.sampled_from(CHANGES))
+        match change:
             case "drop":
                 del node[key]
             case "retype":
-                node[key] = draw(st.sampled_from(ODD))
+                node[key] = deepcopy(draw(st.sampled_from(ODD)))
             case "double" if isinstance(node[key], list):
                 node[key] = node[key] * 2
             case "nest":
-                for _ in range(draw(st.sampled_from([1, 2, 700]))):
+                for _ in range(draw(st.sampled_from([1, 2, 300]))):
                     node[key] = draw(
                         st.sampled_from([[node[key]], {"tuple": [node[key]]}])
                     )
