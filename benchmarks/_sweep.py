@@ -127,7 +127,7 @@ def end_to_end(task: Task, cache: Path, n: int = 64, rows: int = 100) -> float:
     sample = Sample(task.pool[chosen], task.split.y_pool[chosen], new)
     prompt = PROMPTS[task.name][CHOSEN[task.name]]
     classifier = LogprobClassifier(
-        LlamaCppBackend(n_threads=1),
+        LlamaCppBackend(weights="bf16", n_threads=1),
         prompt=prompt.template,
         verbalizer=verbalizer_of(prompt),
         classes=list(range(sample.n_classes)),

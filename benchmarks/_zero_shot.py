@@ -36,7 +36,7 @@ def with_cappr(task: Task) -> np.ndarray:
         from cappr.llama_cpp.classify import predict_proba  # noqa: PLC0415
     from llama_cpp import Llama  # noqa: PLC0415
 
-    weights, _ = find_weights(None, "auto")  # those that our own answers are from
+    weights, _ = find_weights(None, "bf16")  # those that our own answers are from
     one = {"n_threads": 1, "n_threads_batch": 1}  # more wait for each other
     model = Llama(str(weights), n_ctx=1024, logits_all=True, verbose=False, **one)
     template = PROMPTS[task.name][CHOSEN[task.name]].template
