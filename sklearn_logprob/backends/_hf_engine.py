@@ -226,7 +226,7 @@ class HfEngine:
 
 def _asked(
     questions: Sequence[Question],
-) -> tuple[list[list[int]], list[Sequence[Tokens]], int]:
+) -> tuple[list[list[int]], list[list[Tokens]], int]:
     """Give prompts, the nodes behind each, and how many tokens may follow."""
     nodes = [question.trie.inner[1:] for question in questions]
     n_more = max(question.max_tokens for question in questions) - 1
