@@ -69,10 +69,10 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         affine map centred by batch calibration [2]_; also "temperature", "sigmoid",
         "vector", "matrix", "isotonic", None (no calibration) or any scikit-learn
         classifier, whose features are then the label log scores.
-    readout : {"labels", "tokens", "auto"} or TokenReadout, default="labels"
+    readout : {"labels", "tokens", "auto"} or TokenReadout, default="auto"
         What the answers are read for. "labels": the label log scores. "tokens": every
         returned token is a feature besides. "auto": as far as that is better on held-out
-        rows. It needs labels, and answers with tokens.
+        rows; not at all without labels, without calibrator and for stacked prompts.
     threshold : number, sequence, str, selector or None, default=None
         Decisions: None is the most probable class; a number the probability of
         `pos_label` above which it is predicted; one number a class, by which
@@ -178,7 +178,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         label_scoring: str = "auto",
         content_free: Any = (),
         calibrator: Any = "auto",
-        readout: Any = "labels",
+        readout: Any = "auto",
         threshold: Any = None,
         reject: Any = None,
         pos_label: Any = None,
