@@ -23,7 +23,7 @@ from sklearn_logprob._saved_heads import head_content, make_heads, try_head
 from sklearn_logprob._saved_parts import decode_part, encode_part, hold
 from sklearn_logprob._types import Usage
 from sklearn_logprob.cache import resolve_cache
-from sklearn_logprob.ensembles import members_of
+from sklearn_logprob.ensembles import PromptEnsemble, members_of
 
 __all__ = ["document_of", "restore"]
 
@@ -220,6 +220,8 @@ def _some_row(clf: Any) -> Rows:
 
 
 def _checked_template(template: Any) -> Any:
+    if isinstance(template, PromptEnsemble):
+        template.check()
     if not all(callable(getattr(t, "render", None)) for t in members_of(template)):
         raise ValueError("prompt must be a PromptTemplate or a PromptEnsemble.")
     return template
