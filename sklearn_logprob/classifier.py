@@ -21,9 +21,11 @@ from sklearn_logprob._label_heads import LabelHeads
 from sklearn_logprob._label_sets import indicator_of
 from sklearn_logprob._planning import PlannedRequests, plan
 from sklearn_logprob._preparing import prepare
+from sklearn_logprob._same_model import check_model
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
 from sklearn_logprob.content_free import make_content_free, mean_log_proba
 from sklearn_logprob.page import OperatingPointPage
+from sklearn_logprob.saving import SavedAsJson
 from sklearn_logprob.scoring import LabelScores, label_mass
 from sklearn_logprob.suggestions import SuggestedLabels, suggest_labels
 
@@ -32,7 +34,7 @@ __all__ = ["LogprobClassifier"]
 LOW_LABEL_MASS = 0.1  # median probability on any label below which fit warns
 
 
-class LogprobClassifier(ClassifierMixin, BaseEstimator):
+class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
     r"""Classify texts by the log-probabilities that a language model gives to labels.
 
     The model is asked once for each distinct text and read, not sampled: its next-token
@@ -238,6 +240,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         for name in ("report_", "rejector_"):  # not fitted until everything is learnt
             self.__dict__.pop(name, None)
         self.classes_, self.verbalizer_ = labels.classes, scorer.forms
+        self._names, self._fitted_on = labels.names, None  # for `to_json`
         self.backend_, self.prompt_ = scorer.backend, scorer.template
         self._scorer, self.usage_ = scorer, Usage()
 
@@ -557,6 +560,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         return self._head.proba(S, outcomes)
 
     def _ask(self, requests: Sequence[Request]) -> list[Outcome]:
+        check_model(self)
         return self._scorer.ask(requests, self.cache, self.usage_, self.verbose)
 
     def _debias(self, scores: Floats) -> Floats:
