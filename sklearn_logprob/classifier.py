@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -22,6 +22,7 @@ from sklearn_logprob._label_sets import indicator_of
 from sklearn_logprob._planning import PlannedRequests, plan
 from sklearn_logprob._preparing import prepare
 from sklearn_logprob._same_model import check_model
+from sklearn_logprob._streaming import predict_batches
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
 from sklearn_logprob.content_free import make_content_free, mean_log_proba
 from sklearn_logprob.page import OperatingPointPage
@@ -320,6 +321,33 @@ class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
         """
         P = self._proba(X)
         return self._head.named(self._head.decide(P), self.classes_)
+
+    def predict_batches(
+        self, batches: Iterable[Any], method: str | Sequence[str] = "predict_proba"
+    ) -> Iterator[Any]:
+        """Predict for rows that do not fit in memory, one batch at a time.
+
+        Parameters
+        ----------
+        batches : iterable of array-like
+            Texts or tables, as `predict` takes them, such as the chunks of
+            ``pandas.read_csv(..., chunksize=1000)``. One is read when its result is
+            wanted. Empty ones are let through.
+        method : str or sequence of str, default="predict_proba"
+            "predict_proba", "predict" or "accept"; or several of them, for which a row is
+            asked about once.
+
+        Returns
+        -------
+        results : iterator
+            For each batch the array of the method, or a tuple of them.
+
+        Raises
+        ------
+        ValueError
+            If a method is none of these, before the first batch is read.
+        """
+        return predict_batches(self, batches, method)
 
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Give the accuracy; of several labels a row, how often all are right.
