@@ -50,7 +50,8 @@ html_theme = "furo"
 html_title = f"sklearn-logprob {release}"
 html_static_path = ["static"]
 html_css_files = ["wide.css"]
-html_copy_source = html_show_sourcelink = False
+html_copy_source = html_show_sourcelink = html_show_copyright = False
+smartquotes = False  # "auto" is code, in quotes or not
 
 autodoc_default_options = {
     "members": True,

@@ -75,8 +75,8 @@ ax.legend()
 
 # %%
 # **What one sees.** The curve rises: errors gather where the model is unsure, and that
-# is what makes abstaining worth something. Chow's rule goes by the cost of reading, and
-# cuts the cost of these reviews. ``RiskAtMost`` decides more of them here, since it was
-# allowed more errors; whether its promise holds, the interval leaves open. It is exact
-# for probabilities that no threshold or calibrator has seen, and about right for those
-# of ``fit``.
+# is what makes abstaining worth something. (At its left end it counts a handful of
+# reviews.) Chow's rule goes by the cost of reading, and cuts the cost of these reviews.
+# ``RiskAtMost`` decides more of them here, since it was allowed more errors; whether
+# its promise holds, the interval leaves open. It is exact for probabilities that no
+# threshold or calibrator has seen, and about right for those of ``fit``.
