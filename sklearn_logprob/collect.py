@@ -252,6 +252,8 @@ class _Work:
                     # another process may have answered while this one waited
                     bar.update(self._look_up(chunk))
                     for _ in self._ask(self._open(chunk)):
+                        if self.usage.cost > 0:
+                            bar.set_postfix_str(f"${self.usage.cost:.4f}", refresh=False)
                         bar.update()
                 self._raise_failures(chunk)
         return self.outcomes

@@ -114,6 +114,13 @@ def test_the_api_page_is_up_to_date():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_help_of_every_command_is_in_the_docs():
+    """Word for word."""
+    command = [sys.executable, str(DOCS / "make_help.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_public_name_is_in_the_api_page():
     """With a heading of its own."""
     modules = (datasets, metrics, plots, priors, stability)
