@@ -54,6 +54,7 @@ def main() -> None:
     run(python, "-m", "ruff", "check", ".")
     run(python, "-m", "ruff", "format", "--check", ".")
     run(python, "-m", "mypy")
+    run(python, "-m", "sphinx", "-qW", "--keep-going", "docs", "docs/_build/html")
     for version, pins in {"3.10": OLDEST, "3.13": []}.items():
         interpreter = find(version)
         label = "oldest" if pins else "newest"
