@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from sklearn_logprob._errors import BackendError, RowError
+from sklearn_logprob._spreading import answer, at_once, count_workers
 from sklearn_logprob._types import Backend, Outcome, Request, TokenUsage, Usage
 from sklearn_logprob.cache import Cache
 
@@ -19,10 +20,6 @@ __all__ = ["backend_key", "collect", "request_key", "request_keys"]
 
 FORMAT = 1
 """Enters every key: raise it when an old answer would be read wrongly."""
-
-CHUNK = 256
-"""Requests sent under one lock, between which another process may take its turn; more
-where many are in flight, for at the end of a chunk places stand empty."""
 
 SHOW_AFTER = 2.0
 """Seconds of work after which ``verbose="auto"`` shows a progress bar."""
@@ -49,6 +46,7 @@ def collect(
     Equal requests are asked once. Every answer is stored the moment it arrives, so an
     error, an interrupt or a kill loses nothing that was paid for. Processes and threads
     that share the cache wait for each other instead of asking the same thing twice.
+    Under ``joblib.parallel_config`` its workers ask, and this process stores.
 
     Parameters
     ----------
@@ -232,6 +230,7 @@ class _Work:
         self.cache = cache
         self.usage = usage
         self.strict = strict
+        self.n_workers = count_workers(backend)
         self.outcomes: list[Any] = [None] * len(requests)  # in the end an Outcome each
 
     def run(self, verbose: Literal["auto"] | int) -> list[Outcome]:
@@ -245,7 +244,7 @@ class _Work:
         if not missing:
             return self.outcomes
         with _progress(len(missing), verbose) as bar:
-            size = max(CHUNK, 16 * getattr(self.backend, "max_concurrency", 1))
+            size = at_once(self.backend, self.n_workers) or len(missing)
             for start in range(0, len(missing), size):
                 chunk = missing[start : start + size]
                 with lock:
@@ -265,8 +264,8 @@ class _Work:
         if self.cache is None:
             return 0
         found = self.cache.get_many([self.keys[number] for number in numbers])
-        for number, answer in zip(numbers, found, strict=True):
-            self.outcomes[number] = answer
+        for number, kept in zip(numbers, found, strict=True):
+            self.outcomes[number] = kept
         hits = len(found) - found.count(None)
         self.usage.cache_hits += hits
         return hits
@@ -290,7 +289,7 @@ class _Work:
         waiting = set(range(len(numbers)))
         with self._naming_rows(numbers):
             requests = [self.requests[number] for number in numbers]
-            for index, outcome in self.backend.answer(requests):
+            for index, outcome in answer(self.backend, requests, self.n_workers):
                 waiting.discard(index)
                 self._keep(numbers[index], outcome)
                 yield
