@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeAlias
 
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
@@ -12,7 +14,9 @@ from joblib.parallel import get_active_backend
 from sklearn_logprob._errors import RowError
 from sklearn_logprob._types import Backend, Outcome, Request
 
-__all__ = ["CHUNK", "answer", "at_once", "count_workers"]
+__all__ = ["CHUNK", "AnswerAll", "answering", "at_once", "count_workers"]
+
+AnswerAll: TypeAlias = Callable[[Sequence[Request]], Iterator[tuple[int, Outcome]]]
 
 CHUNK = 256
 """Requests sent under one lock, between which another process may take its turn; more
@@ -23,6 +27,9 @@ ROUNDS = 8
 
 TASK = 64
 """Requests in a task: few enough to lose little with a worker, enough to share work."""
+
+TASKS_A_LIST = 2
+"""Tasks for each worker that end together where they cannot be had one by one."""
 
 LIMITS = ("max_cost", "max_requests", "requests_per_minute", "tokens_per_minute")
 """Parameters that one process counts for itself; several would each take all of it."""
@@ -91,67 +98,69 @@ def at_once(backend: Backend, n_workers: int) -> int | None:
     return size if n_workers == 1 else size * n_workers * ROUNDS
 
 
-def answer(
-    backend: Backend, requests: Sequence[Request], n_workers: int
-) -> Iterator[tuple[int, Outcome]]:
-    """Answer requests as `Backend.answer` does: here, or in the workers of joblib.
+@contextmanager
+def answering(backend: Backend, n_workers: int) -> Iterator[AnswerAll]:
+    """Give what answers requests as `Backend.answer` does: here, or in joblib's workers.
 
     Parameters
     ----------
     backend : Backend
         Who answers. It is pickled with every task; workers keep no more than what
         clones share, such as weights and connections.
-    requests : sequence of Request
-        What to ask.
     n_workers : int
         How many processes answer; 1 is this one.
 
-    Returns
-    -------
-    outcomes : iterator of (int, Answer or RowError)
-        Each with its position in `requests`; from workers as their tasks end.
-
-    Raises
+    Yields
     ------
-    LogprobError
-        The first failure that is not a row's own, after what was under way. No task is
-        begun after it.
+    answer : callable
+        From requests to an iterator of positions and outcomes, from workers as their
+        tasks end. It raises the first failure that is not a row's own, after what was
+        under way; no task is begun after one.
 
     Examples
     --------
     >>> from joblib import parallel_config
     >>> from sklearn_logprob import FakeBackend, Request
-    >>> from sklearn_logprob._spreading import answer
+    >>> from sklearn_logprob._spreading import answering
     >>> requests = [Request((("prompt", text),)) for text in "abc"]
-    >>> with parallel_config("loky", n_jobs=2):
-    ...     sorted(index for index, _ in answer(FakeBackend(), requests, 2))
+    >>> with parallel_config("loky", n_jobs=2), answering(FakeBackend(), 2) as answer:
+    ...     sorted(index for index, _ in answer(requests))
     [0, 1, 2]
     """
     if n_workers == 1:
-        return backend.answer(requests)
-    return _spread(backend, requests, n_workers)
+        yield backend.answer
+        return
+    active, _ = get_active_backend()
+    lazy = active.supports_return_generator  # Ray and Spark give whole lists
+    how = "generator_unordered" if lazy else "list"
+    with Parallel(batch_size=1, return_as=how) as parallel:  # one pool, one load
+        at_a_time = sys.maxsize if lazy else TASKS_A_LIST * n_workers
+        yield partial(_spread, backend, parallel, n_workers, at_a_time)
 
 
 def _spread(
-    backend: Backend, requests: Sequence[Request], n_workers: int
+    backend: Backend,
+    parallel: Any,
+    n_workers: int,
+    at_a_time: int,
+    requests: Sequence[Request],
 ) -> Iterator[tuple[int, Outcome]]:
     size = min(max(TASK, _busy(backend)), -(-len(requests) // n_workers))
+    starts = range(0, len(requests), size)
     failure: Exception | None = None
 
-    def tasks() -> Iterator[Any]:
-        for start in range(0, len(requests), size):
+    def tasks(starts: Iterable[int]) -> Iterator[Any]:
+        for start in starts:
             if failure is None:
                 yield delayed(_work)(backend, requests[start : start + size], start)
 
-    active, _ = get_active_backend()
-    lazy = active.supports_return_generator  # Spark's does not
-    parallel = Parallel(batch_size=1, return_as="generator_unordered" if lazy else "list")
-    for start, outcomes, error in parallel(tasks()):
-        for index, outcome in outcomes:
-            yield start + index, outcome
-        failure = failure or error
-    if failure is not None:
-        raise failure
+    for first in range(0, len(starts), at_a_time):
+        for start, outcomes, error in parallel(tasks(starts[first : first + at_a_time])):
+            for index, outcome in outcomes:
+                yield start + index, outcome
+            failure = failure or error
+        if failure is not None:
+            raise failure
 
 
 def _work(

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from sklearn_logprob._errors import BackendError, RowError
-from sklearn_logprob._spreading import answer, at_once, count_workers
+from sklearn_logprob._spreading import AnswerAll, answering, at_once, count_workers
 from sklearn_logprob._types import Backend, Outcome, Request, TokenUsage, Usage
 from sklearn_logprob.cache import Cache
 
@@ -230,7 +230,6 @@ class _Work:
         self.cache = cache
         self.usage = usage
         self.strict = strict
-        self.n_workers = count_workers(backend)
         self.outcomes: list[Any] = [None] * len(requests)  # in the end an Outcome each
 
     def run(self, verbose: Literal["auto"] | int) -> list[Outcome]:
@@ -243,14 +242,18 @@ class _Work:
         missing = self._open(range(len(self.requests)))
         if not missing:
             return self.outcomes
-        with _progress(len(missing), verbose) as bar:
-            size = at_once(self.backend, self.n_workers) or len(missing)
+        n_workers = count_workers(self.backend)
+        size = at_once(self.backend, n_workers) or len(missing)
+        with (
+            _progress(len(missing), verbose) as bar,
+            answering(self.backend, n_workers) as answer,
+        ):
             for start in range(0, len(missing), size):
                 chunk = missing[start : start + size]
                 with lock:
                     # another process may have answered while this one waited
                     bar.update(self._look_up(chunk))
-                    for _ in self._ask(self._open(chunk)):
+                    for _ in self._ask(answer, self._open(chunk)):
                         bar.update()
                 self._raise_failures(chunk)
         return self.outcomes
@@ -282,14 +285,14 @@ class _Work:
             self.outcomes[number] = error.for_row(self.row_of(number))
         self._raise_failures(numbers)
 
-    def _ask(self, numbers: Sequence[int]) -> Iterator[None]:
+    def _ask(self, answer: AnswerAll, numbers: Sequence[int]) -> Iterator[None]:
         """Ask the model, and insist on an outcome for everything."""
         if not numbers:
             return
         waiting = set(range(len(numbers)))
         with self._naming_rows(numbers):
             requests = [self.requests[number] for number in numbers]
-            for index, outcome in answer(self.backend, requests, self.n_workers):
+            for index, outcome in answer(requests):
                 waiting.discard(index)
                 self._keep(numbers[index], outcome)
                 yield
