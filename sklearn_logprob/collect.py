@@ -14,6 +14,7 @@ from typing import Any, Literal
 from sklearn_logprob._errors import BackendError, RowError
 from sklearn_logprob._spreading import AnswerAll, answering, at_once, count_workers
 from sklearn_logprob._types import Backend, Outcome, Request, TokenUsage, Usage
+from sklearn_logprob.backends._telling import telling
 from sklearn_logprob.cache import Cache
 
 __all__ = ["backend_key", "collect", "request_key", "request_keys"]
@@ -246,6 +247,7 @@ class _Work:
         size = at_once(self.backend, n_workers) or len(missing)
         with (
             _progress(len(missing), verbose) as bar,
+            telling(bar.set_postfix_str),
             answering(self.backend, n_workers) as answer,
         ):
             for start in range(0, len(missing), size):
