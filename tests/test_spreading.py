@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from sklearn_logprob import (
     BackendError,
     FakeBackend,
     LimitReachedError,
+    LogprobClassifier,
     OpenAIBackend,
     PromptTooLongError,
     Request,
@@ -277,6 +279,34 @@ def test_ctrl_c_keeps_what_came(backend, cache, tmp_path):
 # ------------------------------------------------------------------ clusters
 
 
+def recipe(word):
+    """The code block of the page that has this word."""
+    text = (DOCS / "scaling.md").read_text(encoding="utf-8")
+    [code] = [c for c in re.findall(r"^```python[^\n]*\n(.*?)^```", text, re.M | re.S)
+              if word in c]  # fmt: skip
+    return code
+
+
+def check_labelled(word, tmp_path):
+    """The recipe labels every row of a table in two files, each as predict does."""
+    pd = pytest.importorskip("pandas")
+    backend = FakeBackend({"great": {"good": 2.0}})
+    clf = LogprobClassifier(
+        backend, classes=["bad", "good"], prompt="{text}", cache=None
+    ).fit()
+    reviews = [f"a {'great' if i % 3 else 'dull'} film, {i}" for i in range(40)]
+    table = pd.DataFrame({"number": range(40), "review": reviews})
+    (tmp_path / "reviews").mkdir()
+    for part in (0, 1):
+        path = tmp_path / "reviews" / f"{part}.parquet"
+        table.iloc[part * 20 : part * 20 + 20].to_parquet(path)
+    exec(recipe(word), {"clf": clf, "__name__": "__main__"})
+    labelled = pd.read_parquet(tmp_path / "labelled").sort_values("number")
+    assert labelled["number"].tolist() == list(range(40))
+    assert labelled["review"].tolist() == reviews
+    assert labelled["label"].tolist() == clf.predict(reviews).tolist()
+
+
 @contextmanager
 def dask_cluster():
     """Three processes with a thread each."""
@@ -291,9 +321,11 @@ def dask_cluster():
 
 
 @pytest.mark.slow
-def test_dask(backend, cache, tmp_path):
-    """A real cluster, one worker of which is killed while it works."""
+def test_dask(backend, cache, tmp_path, monkeypatch):
+    """A real cluster, one worker of which is killed while it works; and the recipe."""
+    monkeypatch.chdir(tmp_path)
     with dask_cluster(), parallel_config("dask"):
+        check_labelled("map_partitions", tmp_path)
         assert count_workers(FakeBackend()) == 3
         assert Parallel()(delayed(nested)() for _ in range(3)) == [1, 1, 1]
         check_all_came(backend, cache)
@@ -329,7 +361,10 @@ def ray_cluster():
 
 
 @pytest.mark.slow
-def test_ray(backend, cache):
-    """Actors answer, and each loads once although joblib gets whole lists from them."""
-    with ray_cluster(), parallel_config("ray", n_jobs=2):
-        check_all_came(backend, cache)
+def test_ray(backend, cache, tmp_path, monkeypatch):
+    """Actors answer, each loading once though whole lists come back; and the recipe."""
+    monkeypatch.chdir(tmp_path)
+    with ray_cluster():
+        with parallel_config("ray", n_jobs=2):
+            check_all_came(backend, cache)
+        check_labelled("map_batches", tmp_path)
