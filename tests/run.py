@@ -21,7 +21,7 @@ OLDEST = [
     "scikit-learn==1.6.1",
     "numpy==1.26.4",
     "scipy==1.11.4",
-    "joblib==1.3.2",
+    "joblib==1.4.0",
     "openai==2.0.0",
     "filelock==3.12.4",
     "platformdirs==4.0.0",
