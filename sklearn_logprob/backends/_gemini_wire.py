@@ -171,6 +171,7 @@ def read_reply(content: Mapping[str, Any]) -> Reply | None:
             ),
             text="".join(str(part.get("text") or "") for part in parts),
             finish_reason=candidate.get("finishReason"),
+            build=str(content.get("modelVersion") or ""),
         )
     except (ValueError, LookupError, TypeError, AttributeError):
         return None

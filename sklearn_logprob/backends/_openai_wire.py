@@ -169,6 +169,8 @@ class Reply(NamedTuple):
         The answer's text.
     finish_reason : str or None
         Why the server stopped.
+    build : str, default=""
+        What it says of the model behind the name.
 
     Examples
     --------
@@ -183,6 +185,7 @@ class Reply(NamedTuple):
     usage: TokenUsage
     text: str
     finish_reason: str | None
+    build: str = ""
 
     @property
     def placeholders(self) -> bool:
@@ -251,6 +254,7 @@ def read_reply(text: str) -> Reply | None:
             ),
             text=str(choice["message"].get("content") or ""),
             finish_reason=choice.get("finish_reason"),
+            build=str(body.get("system_fingerprint") or ""),
         )
     except (ValueError, LookupError, TypeError, AttributeError):
         return None

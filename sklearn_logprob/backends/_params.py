@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+from contextlib import suppress
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
 from sklearn.base import BaseEstimator
 
+from sklearn_logprob._errors import ExposedKeyWarning
 from sklearn_logprob._types import Request
 
 __all__ = ["check_common", "temperature_of"]
@@ -13,7 +20,7 @@ VARIABLES = ("api_key_env", "access_token_env")
 
 
 def check_common(backend: BaseEstimator) -> None:
-    """Check the counts and the names of environment variables that a backend has.
+    """Check counts, the names of environment variables, and how a key would travel.
 
     Parameters
     ----------
@@ -24,6 +31,11 @@ def check_common(backend: BaseEstimator) -> None:
     ------
     ValueError
         If a count is too small, or what should name a variable cannot be a name.
+
+    Warns
+    -----
+    ExposedKeyWarning
+        If there is a key, and it would go to another machine without encryption.
 
     Examples
     --------
@@ -43,6 +55,28 @@ def check_common(backend: BaseEstimator) -> None:
                 f"The {name!r} parameter of {owner} must be an integer of at least "
                 f"{LEAST[name]}. Got {value!r} instead."
             )
+    _check_transport(backend)
+
+
+def _check_transport(backend: BaseEstimator) -> None:
+    url = backend._url() if hasattr(backend, "_url") else getattr(backend, "base_url", "")
+    parts = urlsplit(str(url))
+    variables = (getattr(backend, name, None) for name in VARIABLES)
+    keys = [name for name in variables if name and os.environ.get(name, "").strip()]
+    if parts.scheme == "http" and keys and not _is_this_machine(parts.hostname or ""):
+        warnings.warn(
+            f"The key in {keys[0]!r} goes to {parts.hostname} over plain HTTP, where all "
+            "machines on the way can read it, and the texts: use https://, a tunnel to "
+            "localhost, or unset the variable.",
+            ExposedKeyWarning,
+            stacklevel=4,
+        )
+
+
+def _is_this_machine(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return f".{host}".endswith(".localhost")
 
 
 def temperature_of(request: Request) -> int:
