@@ -123,40 +123,47 @@ def ctrl_c(place: Path, size: Size) -> Row:
 
 
 @contextmanager
-def small_disk(place: Path, megabytes: float) -> Iterator[Path]:
-    """Mount a file system in memory where that is allowed; else limit files' sizes."""
+def small_disk(place: Path, megabytes: float) -> Iterator[Callable[[], None]]:
+    """Mount a file system in memory where that is allowed; else limit files' sizes.
+
+    What it gives makes room.
+    """
     place.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={int(megabytes * 1024)}k", "tmpfs"]
-    mounted = subprocess.run(["mount", *options, place], capture_output=True, check=False)
-    if not mounted.returncode:
-        try:
-            yield place
-        finally:
-            subprocess.run(["umount", "-l", place], check=True)
-        return
+    options = f"size={int(megabytes * 1024)}k"
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place],
+        capture_output=True,
+        check=False,
+    )
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    limit = int(megabytes * 2**20)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    if made.returncode:
+        limit = int(megabytes * 2**20)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        return
+    larger = ["mount", "-o", "remount,size=64m", place]
     try:
-        yield place
+        yield lambda: subprocess.run(larger, check=True) and None
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 def full_disk(place: Path, size: Size) -> Row:
-    """Answer everything from a disk that is full half-way: some is asked for again."""
-    n = size.cache_rows
-    with served(place) as server, small_disk(place / "disk", n / 2000) as disk:
-        for _ in range(2):
-            with warnings.catch_warnings(record=True) as said:
-                warnings.simplefilter("always", CacheWarning)
-                scores = ask(server.url, disk / "cache", list(range(n)))
-            assert any("cannot be used" in str(w.message) for w in said)
+    """Ask for everything on a disk that becomes full, and again when there is room."""
+    n, disk = size.cache_rows, place / "disk"
+    rows = list(range(n))
+    with served(place) as server, small_disk(disk, n / 1000) as make_room:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", CacheWarning)
+            first = ask(server.url, disk / "cache", rows)
+        assert any("cannot be used" in str(w.message) for w in said)
+        make_room()
         kept = len(Cache(disk / "cache"))
-        found = check(scores, server, allowed=n - kept)
+        second = ask(server.url, disk / "cache", rows)
+        found = check(np.array([first, second]), server, allowed=n - kept)
         Cache(disk / "cache").close()
     assert 0 < kept < n
-    return ("a disk that is full half-way, said", 2, n, *found, n - kept)
+    return ("a disk that becomes full, said", 2, n, *found, n - kept)
 
 
 def damaged(place: Path, size: Size) -> Row:

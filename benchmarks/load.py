@@ -4,7 +4,7 @@
 
 A server on the same machine (`_loopback.py`) answers every request after 50 ms with 20
 alternatives. Requests go as a stream of tables would: 4,096 at a time through `collect`,
-with the cache, and the answers are dropped. Each line is a process of its own, which reads
+with the cache, and the answers are dropped. Each line is a process of its own, that reads
 its memory and its open files from /proc after every chunk: *after 10 %* against *at the
 end* tells a leak. The cache's file grows meanwhile, by what *cache* says.
 """

@@ -110,7 +110,7 @@ class Cache:
         return f"Cache({self.directory!r})"
 
     def __len__(self) -> int:
-        return len(open_database(self.directory))
+        return self._guarded(lambda: len(open_database(self.directory)), 0)
 
     def get(self, key: str) -> Answer | None:
         """Look an answer up.
@@ -145,9 +145,7 @@ class Cache:
 
     def _get_many(self, keys: Sequence[str]) -> list[Answer | None]:
         path = self._path
-        sealed = is_read_only(path)
-        if not sealed:
-            open_database(self.directory)  # perhaps there is none yet
+        sealed = is_read_only(path) or not self._opens()
         uri = f"{path.as_uri()}?{'immutable=1' if sealed else 'mode=rw'}"
         with closing(sqlite3.connect(uri, uri=True, **CONNECTION)) as connection:
             connection.text_factory = bytes  # whatever others have put there
@@ -170,6 +168,16 @@ class Cache:
                 "version. They count as missing, and are asked for again."
             )
         return answers
+
+    def _opens(self) -> bool:
+        """Open or create the database; False on a full disk, where it can be read."""
+        try:
+            open_database(self.directory)
+        except sqlite3.OperationalError as error:
+            if is_damage(error) or not self._path.stat().st_size:
+                raise
+            return False
+        return True
 
     def set(self, key: str, answer: Answer) -> None:
         """Store an answer, in place of an older one with the same key.

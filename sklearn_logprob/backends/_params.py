@@ -13,7 +13,17 @@ from sklearn.base import BaseEstimator
 from sklearn_logprob._errors import ExposedKeyWarning
 from sklearn_logprob._types import Request
 
-__all__ = ["check_common", "temperature_of"]
+__all__ = ["MALFORMED", "check_common", "optional_text", "temperature_of"]
+
+MALFORMED = (
+    ArithmeticError,  # 1e999 as a count
+    AttributeError,
+    LookupError,
+    RecursionError,  # JSON that is nested too deep
+    TypeError,
+    ValueError,
+)
+"""What reading a reply raises that is not in its format."""
 
 LEAST = {"max_concurrency": 1, "max_retries": 0, "max_top_logprobs": 0}
 VARIABLES = ("api_key_env", "access_token_env")
@@ -77,6 +87,28 @@ def _is_this_machine(host: str) -> bool:
     with suppress(ValueError):
         return ip_address(host).is_loopback
     return f".{host}".endswith(".localhost")
+
+
+def optional_text(value: object) -> str | None:
+    """Give what a server says as text, where it says anything.
+
+    Parameters
+    ----------
+    value : object
+        A value of its JSON.
+
+    Returns
+    -------
+    text : str or None
+        None for null.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends._params import optional_text
+    >>> optional_text("length"), optional_text(None)
+    ('length', None)
+    """
+    return None if value is None else str(value)
 
 
 def temperature_of(request: Request) -> int:
