@@ -13,6 +13,7 @@ import torch
 
 from sklearn_logprob._errors import BackendError, UnsupportedRequestError
 from sklearn_logprob._types import Message
+from sklearn_logprob.backends._control_texts import MARK, ControlTexts
 from sklearn_logprob.backends._hf_load import load, resolve
 from sklearn_logprob.backends._hf_passes import Passes, Rows
 from sklearn_logprob.backends._hf_source import Source
@@ -90,14 +91,22 @@ class HfEngine:
         # Without any token there is no distribution over the next.
         self._empty = [min(self.ends, default=0) if begin is None else begin]
         self._pieces: dict[int, str] = {}
+        added = self._tokenizer.added_tokens_decoder.values()
+        texts = [token.content for token in added if token.special]
+        self._control = ControlTexts([*texts, *self._tokenizer.all_special_tokens])
         # of this object, for a cache of the class would keep all weights alive
         self._trie = functools.lru_cache(maxsize=1024)(self._split_labels)
 
     def split(self, text: str, *, chat: bool = False) -> list[int]:
-        """Split text into tokens; control tokens are read in chat prompts only."""
-        found = self._tokenizer(
-            text, add_special_tokens=False, split_special_tokens=not chat, verbose=False
-        )
+        """Split text into tokens; control tokens are those that a chat template wrote."""
+        if chat and MARK in text:
+            pieces = self._control.pieces(text)
+            return [t for piece, control in pieces for t in self._split(piece, control)]
+        return self._split(text, chat)
+
+    def _split(self, text: str, control: bool) -> list[int]:
+        options = {"add_special_tokens": False, "split_special_tokens": not control}
+        found = self._tokenizer(text, **options, verbose=False)
         return list(found["input_ids"])
 
     def tokenize(self, text: str, *, chat: bool = False) -> list[int]:
@@ -145,6 +154,7 @@ class HfEngine:
 
     def chat_text(self, messages: Sequence[Message]) -> str:
         """Write chat messages as the model's own template does, up to the answer."""
+        messages = [(role, self._control.mark(content)) for role, content in messages]
         answer_start = ""
         if messages[-1][0] == "assistant":
             # behind the generation prompt, which may hold more than the message's start

@@ -80,14 +80,14 @@ def answer_of(
                 "limit, such as extra_body={'max_completion_tokens': 4000}.",
                 index,
             )
-        return Answer(usage=reply.usage, draws=((reply.text, 1),))
+        return Answer(usage=reply.usage, draws=((reply.text, 1),), build=reply.build)
     if not reply.positions or (request.top_logprobs > 1 and reply.placeholders):
         what = "only placeholders for" if reply.positions else "no"
         raise LogprobsUnavailableError(
             f"{who} answered with {what} log-probabilities "
             f"(finish_reason: {reply.finish_reason}). {instead(model)}"
         )
-    return Answer(reply.positions, usage=reply.usage)
+    return Answer(reply.positions, usage=reply.usage, build=reply.build)
 
 
 def answer_in_line(

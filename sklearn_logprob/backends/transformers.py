@@ -59,8 +59,9 @@ class TransformersBackend(BaseEstimator):
     in a batch. In float32 the batch makes a difference below 1e-4.
 
     Chat messages are written with the tokenizer's chat template, thinking switched off
-    where it knows how; their text is read for control tokens (``<|im_end|>``), raw
-    prompts are not. Code from the hub (``trust_remote_code``) is never run.
+    where it knows how. Control tokens (``<|im_end|>``) come from the template only: the
+    same text in a message, or in a raw prompt, is split like any other. Code from the
+    hub (``trust_remote_code``) is never run.
 
     Examples
     --------
