@@ -394,7 +394,7 @@ def test_zero_shot_needs_no_rows(server, tmp_path, capsys):
 WRONG = """
 fit {reviews} --text text | no column 'text'; there are 'id', 'review', 'label'
 fit {reviews} --text review --label y | no column 'y'
-fit {reviews} --text review --label id | has 60 classes in 60 rows
+fit {reviews} --text review --label id | has another class in every row
 fit {one} --text review | holds the class 'low' only
 fit {blank} --text review | no text in 1 rows, 2
 fit {unlabelled} --text review | no class in column 'label' in 1 rows, 1
@@ -412,6 +412,7 @@ fit {reviews} --text review --backend-option speed=9 | OpenAIBackend has the par
 predict nowhere.json {reviews} | there is no such file
 predict {reviews} {reviews} | Expecting value
 predict {model} {reviews} --text text | no column 'text'
+predict {model} {taken} | has a column 'prediction' already
 predict {model} {reviews} --output {reviews} | is the input
 predict {model} {blank} | no text in 1 rows, 2
 predict {model} {reviews} --threshold 2 | must be a probability
@@ -435,6 +436,7 @@ def test_what_is_wrong_is_said_before_anything_is_asked(
         "unlabelled": head.format("", "new 3.00"),
         "strange": head.format("middling", "new 3.00"),
         "empty": "",
+        "taken": "review,prediction\nnew 1.00,low\n",
     }
     paths = {name: tmp_path / f"{name}.csv" for name in files}
     for name, content in files.items():

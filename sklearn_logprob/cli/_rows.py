@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
@@ -219,7 +218,7 @@ def labels_of(table: Table, records: Sequence[Record], column: str) -> list[str]
     Raises
     ------
     ValueError
-        If a row has none, or there are about as many classes as rows.
+        If a row has none.
     """
     missing = [i for i, record in enumerate(records) if _is_missing(record.get(column))]
     if missing:
@@ -227,14 +226,7 @@ def labels_of(table: Table, records: Sequence[Record], column: str) -> list[str]
             f"{table} has no class in column {column!r} in {len(missing)} rows, "
             f"{_some(missing)} of those with a text. Take them out."
         )
-    labels = [str(record[column]) for record in records]
-    counts = Counter(labels)
-    if len(counts) > max(2, len(labels) // 2):
-        raise ValueError(
-            f"Column {column!r} of {table} has {len(counts)} classes in {len(labels)} "
-            "rows. Say which column has the classes with --label."
-        )
-    return labels
+    return [str(record[column]) for record in records]
 
 
 def _is_missing(value: Any) -> bool:

@@ -64,7 +64,9 @@ class Table:
         Raises
         ------
         ValueError
-            If neither tells it.
+            If neither tells it, or it is Parquet through a pipe.
+        ImportError
+            If it is Parquet, and pyarrow is not installed.
         """
         ending = Path(path).suffix.lower()
         found = FORMATS.get(ending) or given or ("csv" if path == PIPE else None)
@@ -78,6 +80,8 @@ class Table:
                 "Parquet cannot go through a pipe: its index comes last. Use --format "
                 "csv or jsonl, or a file."
             )
+        if found == "parquet":
+            import_pyarrow()  # or nothing is asked
         return cls(path, found)
 
     def __str__(self) -> str:

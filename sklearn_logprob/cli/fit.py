@@ -29,6 +29,7 @@ from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
 
 __all__ = ["run"]
 
+FEW = 10  # rows that may well be of as many classes
 TARGETS: dict[str, Any] = {"precision": PrecisionAtLeast, "recall": RecallAtLeast}
 
 
@@ -105,6 +106,11 @@ def _rows(arguments: Namespace) -> tuple[Any, list[str] | None]:
     text = arguments.text or ["text"]
     X, y = labelled(table, text, arguments, frame=len(text) > 1)
     classes = sorted({*y, *(arguments.classes or ())})
+    if len(classes) > FEW and len(classes) == len(y):
+        raise ValueError(
+            f"Column {arguments.label!r} of {table} has another class in every row. Say "
+            "which column has the classes with --label."
+        )
     if len(classes) == 1:
         raise ValueError(
             f"Column {arguments.label!r} of {table} holds the class {classes[0]!r} only: "

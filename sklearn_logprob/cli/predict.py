@@ -81,7 +81,9 @@ class _Job:
         self.text = text_columns(clf, arguments.text)
         self.table = hasattr(clf, "feature_names_in_")
         self.columns = [f"probability_{label}" for label in clf.classes_]
-        self.accepts = clf._head.rejector is not None
+        accepts = clf._head.rejector is not None
+        self.methods = ["predict", "predict_proba", *(["accept"] if accepts else [])]
+        self.added = ["prediction", *self.columns, *(["accepted"] if accepts else [])]
         self.n_seen = 0
         self.batch: list[Record] = []
         self.answerable: list[int] = []
@@ -89,10 +91,9 @@ class _Job:
 
     def results(self) -> Iterator[list[Record]]:
         """Give the rows of each batch, with the predictions."""
-        methods = ["predict", "predict_proba", *(["accept"] if self.accepts else [])]
         verbose = verbosity(self.arguments)
         self.clf.set_params(verbose=False)  # one bar over all batches in its place
-        found_for = self.clf.predict_batches(self._texts(), methods)
+        found_for = self.clf.predict_batches(self._texts(), self.methods)
         with progress(self.total, verbose, "row") as bar:
             self.clf.usage_ = usage = _ShownUsage(bar, self.clf._scorer)
             while True:
@@ -130,7 +131,8 @@ class _Job:
         size, limit = self.arguments.batch_size, self.arguments.limit
         for records in self.source.batches(size, limit):
             if not self.n_seen:
-                self._check(records)
+                check_columns(self.source, records, self.text, "--text")
+            self._check_names(records)
             empty = empty_rows(self.source, records, self.text, self.n_seen)
             if strict and self.arguments.on_error == "raise":
                 numbers = [self.n_seen + i for i in empty]
@@ -158,11 +160,9 @@ class _Job:
         start = self.n_seen - len(self.batch)
         return f"X is the rows {start} to {self.n_seen - 1} of {self.source}{some}"
 
-    def _check(self, records: list[Record]) -> None:
-        check_columns(self.source, records, self.text, "--text")
-        added = ["prediction", *self.columns, *(["accepted"] if self.accepts else [])]
+    def _check_names(self, records: list[Record]) -> None:
         known = {name for record in records for name in record}
-        taken = [name for name in added if name in known]
+        taken = [name for name in self.added if name in known]
         if taken:
             raise ValueError(
                 f"{self.source} has a column {taken[0]!r} already, which predict adds: "
@@ -171,8 +171,8 @@ class _Job:
 
     def _filled(self, found: Any) -> list[Record]:
         labels, P, *accepted = found
-        blank: Record = dict.fromkeys(["prediction", *self.columns])
-        if self.accepts:
+        blank: Record = dict.fromkeys(self.added, None)
+        if accepted:
             blank["accepted"] = False
         filled = [{**record, **blank} for record in self.batch]
         for place, i in enumerate(self.answerable):
@@ -180,7 +180,7 @@ class _Job:
             if p[0] == p[0]:  # no answer, no prediction, whatever is most frequent
                 filled[i]["prediction"] = str(labels[place])
                 filled[i].update(zip(self.columns, p, strict=True))
-            if self.accepts:
+            if accepted:
                 filled[i]["accepted"] = bool(accepted[0][place])
         return filled
 

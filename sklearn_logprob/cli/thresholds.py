@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_logprob._optional import import_pandas
 from sklearn_logprob.cli._models import load, said_usage, show_plan
 from sklearn_logprob.cli._tables import Table
 from sklearn_logprob.cli._writing import check_folder, writing
@@ -26,6 +27,7 @@ def run(arguments: Namespace) -> None:
     arguments : Namespace
         What `_parser` gives.
     """
+    import_pandas("sklearn-logprob thresholds")  # or nothing is asked
     target = None
     if arguments.output is not None:
         target = Table.of(arguments.output, arguments.format)
