@@ -47,16 +47,23 @@ GROUPS = {
 }
 
 
+def groups() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give the title of each group, and its members under their full names."""
+    homes = (sklearn_logprob, plots, backends, datasets, metrics, priors, stability)
+    for title, names in GROUPS.items():
+        found = [
+            (next(home for home in homes if name in home.__all__), name)
+            for name in names.split()
+        ]
+        yield title, {f"{h.__name__}.{name}": getattr(h, name) for h, name in found}
+
+
 def page() -> str:
     lines = ["# API reference", "", "Written by `make_api.py` from the docstrings."]
-    for title, names in GROUPS.items():
+    for title, members in groups():
         lines += ["", f"## {title}", ""]
-        for name in names.split():
-            homes = (
-                sklearn_logprob, plots, backends, datasets, metrics, priors, stability
-            )  # fmt: skip
-            home = next(module for module in homes if name in module.__all__)
-            lines += entry(f"{home.__name__}.{name}", getattr(home, name), "###")
+        for name, thing in members.items():
+            lines += entry(name, thing, "###")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 

@@ -30,13 +30,13 @@ from sklearn_logprob.calibration import (
     make_calibrator,
 )
 from sklearn_logprob.content_free import make_content_free
-from sklearn_logprob.readout import make_readout
+from sklearn_logprob.readout import TokenReadout, make_readout
 from sklearn_logprob.rejection import make_rejector
 from sklearn_logprob.scorer import LABEL_SCORINGS, ON_ERROR, LabelScorer
 from sklearn_logprob.thresholds import make_selector, needs_labels
-from sklearn_logprob.verbalizers import Verbalizer, make_verbalizer
+from sklearn_logprob.verbalizers import make_verbalizer
 
-__all__ = ["check_label_free", "prepare"]
+__all__ = ["check_label_free", "make_scorer", "prepare"]
 
 KNOWN = {
     "label_scoring": LABEL_SCORINGS,
@@ -84,13 +84,7 @@ def prepare(
     >>> len(rows), labels.codes.tolist(), head.n_classes
     (2, [1, 0], 2)
     """
-    for name, known in KNOWN.items():
-        value = getattr(estimator, name)
-        if value not in known:
-            raise ValueError(
-                f"The {name!r} parameter of LogprobClassifier must be "
-                f"{', '.join(map(repr, known))}. Got {value!r} instead."
-            )
+    _check_known(estimator)
     make_content_free(estimator.content_free)
     if X is None:
         forget_rows(estimator)
@@ -108,9 +102,19 @@ def prepare(
         check_consistent_length(rows.values, labels.codes)
     head = _make_head(estimator, labels)
     columns = ("text",) if rows is None else rows.columns
-    scorer = _make_scorer(estimator, labels, verbalizer, columns)
+    scorer = make_scorer(estimator, labels, columns)
     _check_ensemble(estimator, labels, scorer)
     return *_set_shots_apart(estimator, rows, labels, scorer), head
+
+
+def _check_known(estimator: Any) -> None:
+    for name, known in KNOWN.items():
+        value = getattr(estimator, name)
+        if value not in known:
+            raise ValueError(
+                f"The {name!r} parameter of LogprobClassifier must be "
+                f"{', '.join(map(repr, known))}. Got {value!r} instead."
+            )
 
 
 def _check_ensemble(estimator: Any, labels: Labels, scorer: LabelScorer) -> None:
@@ -121,17 +125,38 @@ def _check_ensemble(estimator: Any, labels: Labels, scorer: LabelScorer) -> None
             "PromptEnsemble(combine='stack') weights the scores of one label a row, and "
             "here several may apply: use combine='average'."
         )
-    if estimator.readout != "labels":
+    if estimator.readout not in ("labels", "auto"):
         raise ValueError(
-            "The 'readout' parameter of LogprobClassifier must be 'labels' with "
-            "PromptEnsemble(combine='stack'), which weights the label scores; tokens go "
+            "The 'readout' parameter of LogprobClassifier must be 'labels' or 'auto' "
+            "with PromptEnsemble(combine='stack'), which weights the label scores; tokens go "
             f"with combine='average'. Got {estimator.readout!r} instead."
         )
 
 
-def _make_scorer(
-    estimator: Any, labels: Labels, verbalizer: Verbalizer, columns: tuple[str, ...]
-) -> LabelScorer:
+def make_scorer(estimator: Any, labels: Labels, columns: tuple[str, ...]) -> LabelScorer:
+    """Say how the model is asked, but for demonstrations taken from the rows.
+
+    Parameters
+    ----------
+    estimator : LogprobClassifier
+        Its parameters are read.
+    labels : Labels
+        The classes.
+    columns : tuple of str
+        Names of the columns of X; ``("text",)`` for texts.
+
+    Returns
+    -------
+    scorer : LabelScorer
+        For one label a row, for a question about each, or for one about all.
+
+    Raises
+    ------
+    ValueError or TypeError
+        For parameters that are wrong, or do not go together.
+    """
+    _check_known(estimator)
+    verbalizer = make_verbalizer(estimator.verbalizer)
     names, multilabel = labels.names, estimator.multilabel or MULTILABEL[0]
     if labels.several and verbalizer.added:
         raise ValueError(
@@ -172,7 +197,7 @@ def _make_scorer(
 def _make_head(estimator: Any, labels: Labels) -> Head | LabelHeads:
     folds = {"cv": estimator.cv, "random_state": estimator.random_state}
     calibrator = make_calibrator(estimator.calibrator)
-    readout = make_readout(estimator.readout, calibrator=estimator.calibrator, **folds)
+    readout = _make_readout(estimator, **folds)
     rejector = make_rejector(estimator.reject)
     if not labels.several:
         n_classes = len(labels.classes)
@@ -218,6 +243,14 @@ def _make_head(estimator: Any, labels: Labels) -> Head | LabelHeads:
         for share, selector in zip(labels.shares, selectors, strict=True)
     ]
     return LabelHeads(labels.names, heads, pooled)
+
+
+def _make_readout(estimator: Any, **folds: Any) -> TokenReadout:
+    """Give the read-out; "auto" leaves scores alone that nobody wants to be changed."""
+    stacks = getattr(estimator.prompt, "combine", None) == "stack"
+    bare = estimator.calibrator is None or stacks
+    name = "labels" if estimator.readout == "auto" and bare else estimator.readout
+    return make_readout(name, calibrator=estimator.calibrator, **folds)
 
 
 def _set_shots_apart(

@@ -11,13 +11,13 @@ from sklearn_logprob.collect import SHOW_AFTER
 __all__ = ["progress"]
 
 
-def progress(total: int, verbose: Any, unit: str) -> Any:
+def progress(total: int | None, verbose: Any, unit: str) -> Any:
     """Give a bar on stderr that is to be updated and closed.
 
     Parameters
     ----------
-    total : int
-        Number of steps.
+    total : int or None
+        Number of steps; None where it is not known.
     verbose : "auto", bool or int
         "auto" shows it in a terminal when the work takes more than 2 seconds, a true
         value always, a false one never.

@@ -33,7 +33,7 @@ def summarize(frame: Any, by: Sequence[str] = VARIED) -> Any:
     table : pandas.DataFrame
         For each wording "score_q05", "score_median" and "score_q95" of the true class's
         label log score (natural log), the median "label_mass", and "accuracy" and
-        "log_loss" (nats), raw and "calibrated_…" out of fold. The raw probabilities are
+        "log_loss" (nats), raw and ``calibrated_…`` out of fold. The raw probabilities are
         the scores normalised over the labels.
 
     Examples
@@ -76,8 +76,8 @@ def sensitivity(frame: Any) -> Any:
     table : pandas.DataFrame
         A row for each of "model", "style" and "label_style" that was varied, with
         "flip_rate", "accuracy_range", "log_loss_range" (best to worst wording), raw and
-        "calibrated_…", and "rank_agreement" (Spearman's, mean of all pairs). Each is the
-        mean over the choices of the two others.
+        ``calibrated_…``, and "rank_agreement" (Spearman's, mean of all pairs). Each is
+        the mean over the choices of the two others.
 
     References
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -22,9 +22,12 @@ from sklearn_logprob._label_heads import LabelHeads
 from sklearn_logprob._label_sets import indicator_of
 from sklearn_logprob._planning import PlannedRequests, plan
 from sklearn_logprob._preparing import prepare
+from sklearn_logprob._same_model import check_model
+from sklearn_logprob._streaming import predict_batches
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
 from sklearn_logprob.content_free import make_content_free, mean_log_proba
 from sklearn_logprob.page import OperatingPointPage
+from sklearn_logprob.saving import SavedAsJson
 from sklearn_logprob.scoring import LabelScores, label_mass
 from sklearn_logprob.suggestions import SuggestedLabels, suggest_labels
 
@@ -33,7 +36,7 @@ __all__ = ["LogprobClassifier"]
 LOW_LABEL_MASS = 0.1  # median probability on any label below which fit warns
 
 
-class LogprobClassifier(ClassifierMixin, BaseEstimator):
+class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
     r"""Classify texts by the log-probabilities that a language model gives to labels.
 
     The model is asked once for each distinct text and read, not sampled: its next-token
@@ -70,10 +73,10 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         affine map centred by batch calibration [2]_; also "temperature", "sigmoid",
         "vector", "matrix", "isotonic", None (no calibration) or any scikit-learn
         classifier, whose features are then the label log scores.
-    readout : {"labels", "tokens", "auto"} or TokenReadout, default="labels"
+    readout : {"labels", "tokens", "auto"} or TokenReadout, default="auto"
         What the answers are read for. "labels": the label log scores. "tokens": every
         returned token is a feature besides. "auto": as far as that is better on held-out
-        rows. It needs labels, and answers with tokens.
+        rows; not at all without labels, without calibrator and for stacked prompts.
     threshold : number, sequence, str, selector or None, default=None
         Decisions: None is the most probable class; a number the probability of
         `pos_label` above which it is predicted; one number a class, by which
@@ -181,7 +184,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         label_scoring: str = "auto",
         content_free: Any = (),
         calibrator: Any = "auto",
-        readout: Any = "labels",
+        readout: Any = "auto",
         threshold: Any = None,
         reject: Any = None,
         pos_label: Any = None,
@@ -241,6 +244,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         for name in ("report_", "rejector_"):  # not fitted until everything is learnt
             self.__dict__.pop(name, None)
         self.classes_, self.verbalizer_ = labels.classes, scorer.forms
+        self._names, self._fitted_on = labels.names, None  # for `to_json`
         self.backend_, self.prompt_ = scorer.backend, scorer.template
         self._scorer, self.usage_ = scorer, Usage()
 
@@ -321,6 +325,33 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         """
         P = self._proba(X)
         return self._head.named(self._head.decide(P), self.classes_)
+
+    def predict_batches(
+        self, batches: Iterable[Any], method: str | Sequence[str] = "predict_proba"
+    ) -> Iterator[Any]:
+        """Predict for rows that do not fit in memory, one batch at a time.
+
+        Parameters
+        ----------
+        batches : iterable of array-like
+            Texts or tables, as `predict` takes them, such as the chunks of
+            ``pandas.read_csv(..., chunksize=1000)``. One is read when its result is
+            wanted. Empty ones are let through.
+        method : str or sequence of str, default="predict_proba"
+            "predict_proba", "predict" or "accept"; or several of them, for which a row is
+            asked about once.
+
+        Returns
+        -------
+        results : iterator
+            For each batch the array of the method, or a tuple of them.
+
+        Raises
+        ------
+        ValueError
+            If a method is none of these, before the first batch is read.
+        """
+        return predict_batches(self, batches, method)
 
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Give the accuracy; of several labels a row, how often all are right.
@@ -562,6 +593,7 @@ class LogprobClassifier(ClassifierMixin, BaseEstimator):
         return self._head.proba(S, outcomes)
 
     def _ask(self, requests: Sequence[Request]) -> list[Outcome]:
+        check_model(self)
         return self._scorer.ask(requests, self.cache, self.usage_, self.verbose)
 
     def _debias(self, scores: Floats) -> Floats:

@@ -181,8 +181,8 @@ class Report:
         """Scores by what is judged, and by name."""
         if self._judge is None:
             raise RuntimeError(
-                "This report was pickled before it was looked at, and what it is made "
-                "from is not in the pickle. Call str(report_) before, or fit again."
+                "This report was saved before it was looked at, and what it is made "
+                "from is not in the file. Call str(report_) before, or fit again."
             )
         judge = self._judge
         if len(judge.y) < 4 or np.bincount(judge.y).max() < 2:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, clone
-from sklearn.utils import check_consistent_length
 
-from sklearn_logprob._inputs import read_rows
-from sklearn_logprob._labels import resolve_labels
 from sklearn_logprob._optional import import_pandas
 from sklearn_logprob._progress import progress
 from sklearn_logprob._sensitivity import (
@@ -21,14 +16,10 @@ from sklearn_logprob._sensitivity import (
     sensitivity,
     summarize,
 )
-from sklearn_logprob._styles import LABEL_STYLES, STYLES
-from sklearn_logprob._templating import make_template
 from sklearn_logprob._types import Floats
-from sklearn_logprob.backends import make_backend
+from sklearn_logprob._wordings import make_wordings
 from sklearn_logprob.calibration import cross_val_proba, make_calibrator
-from sklearn_logprob.classifier import LogprobClassifier
 from sklearn_logprob.scoring import label_mass
-from sklearn_logprob.verbalizers import make_verbalizer
 
 __all__ = ["VARIED", "rank_agreement", "sensitivity", "stability", "summarize"]
 
@@ -114,41 +105,21 @@ def stability(
     style        0.5                   0.0
     """
     pd = import_pandas("stability")
-    named_models = _named(models)
-    prompts = _chosen("styles", styles, {name: name for name in STYLES})
-    if any(getattr(prompt, "n_shots", 0) for prompt in prompts.values()):
-        raise ValueError(
-            "stability asks about every row, so none is left for demonstrations: give "
-            "PromptTemplate(demonstrations=...) instead of n_shots."
-        )
-    label_writers = _chosen("label_styles", label_styles, LABEL_STYLES)
-    spoken = make_verbalizer(verbalizer)
-    rows = read_rows(X, BaseEstimator(), reset=True)
-    check_consistent_length(rows.values, y)
-    labels = resolve_labels(y, None, spoken.forms)
+    asking = make_wordings(
+        models,
+        X,
+        y,
+        styles=styles,
+        label_styles=label_styles,
+        verbalizer=verbalizer,
+        cache=cache,
+    )
+    rows, labels = asking.rows, asking.labels
     codes = np.asarray(labels.codes)
-    forms = spoken.resolve(labels.names)
-
-    def classifier(model: str, style: str, label_style: str) -> LogprobClassifier:
-        write = label_writers[label_style]
-        words = {label: write(given[0]) for label, given in forms.items()}
-        return LogprobClassifier(
-            named_models[model],
-            prompt=make_template(prompts[style], rows.columns),
-            verbalizer=clone(spoken).set_params(forms=words),
-            calibrator=None,
-            cache=cache,
-            verbose=False,
-        ).fit()
-
-    wordings = list(product(named_models, prompts, label_writers))
-    asking = [classifier(*wording) for wording in wordings]
-    for clf in asking:
-        clf._scorer.requests(rows)  # a template that does not fit fails here
     texts = ["\n".join(values) for values in rows.values]
     true = np.asarray(labels.names)[codes]
-    parts, bar = [], progress(len(wordings), verbose, "wording")
-    for wording, clf in zip(wordings, asking, strict=True):
+    parts, bar = [], progress(len(asking.classifiers), verbose, "wording")
+    for wording, clf in asking.classifiers.items():
         bar.set_postfix_str("/".join(wording))
         S = clf.label_scores(X)
         P = cross_val_proba(make_calibrator(calibrator), S, codes, cv, random_state)
@@ -174,26 +145,3 @@ def stability(
 
 def _columns(prefix: str, classes: NDArray[Any], values: Floats) -> dict[str, Floats]:
     return {f"{prefix}_{label}": values[:, k] for k, label in enumerate(classes)}
-
-
-def _named(models: Any) -> dict[str, Any]:
-    if isinstance(models, Mapping):
-        given = dict(models)
-    else:
-        listed = models if isinstance(models, list | tuple) else [models]
-        given = {m if isinstance(m, str) else repr(m): m for m in listed}
-    return {name: make_backend(model) for name, model in given.items()}
-
-
-def _chosen(name: str, given: Any, known: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what names stand for, all of it for None."""
-    if isinstance(given, Mapping):
-        return dict(given)
-    names = list(known) if given is None else list(given)
-    unknown = [style for style in names if style not in known]
-    if unknown or not names:
-        raise ValueError(
-            f"The {name!r} parameter of stability must hold names among "
-            f"{', '.join(map(repr, known))}, or be a mapping. Got {given!r} instead."
-        )
-    return {style: known[style] for style in names}

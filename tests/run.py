@@ -22,7 +22,7 @@ OLDEST = [
     "scikit-learn==1.6.1",
     "numpy==1.26.4",
     "scipy==1.11.4",
-    "joblib==1.3.2",
+    "joblib==1.4.0",
     "openai==2.0.0",
     "filelock==3.12.4",
     "platformdirs==4.0.0",
@@ -55,6 +55,7 @@ def main() -> None:
     run(python, "-m", "ruff", "check", ".")
     run(python, "-m", "ruff", "format", "--check", ".")
     run(python, "-m", "mypy")
+    run(python, "-m", "sphinx", "-qW", "--keep-going", "docs", "docs/_build/html")
     audit(python)
     for version, pins in {"3.10": OLDEST, "3.13": []}.items():
         interpreter = find(version)

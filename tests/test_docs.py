@@ -114,6 +114,13 @@ def test_the_api_page_is_up_to_date():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_help_of_every_command_is_in_the_docs():
+    """Word for word."""
+    command = [sys.executable, str(DOCS / "make_help.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_public_name_is_in_the_api_page():
     """With a heading of its own."""
     modules = (datasets, metrics, plots, priors, stability)
@@ -136,3 +143,26 @@ def test_every_page_is_reachable():
     """The index names all others."""
     linked = set(re.findall(r"\]\((\w+\.md)\)", (DOCS / "index.md").read_text()))
     assert linked == {path.name for path in DOCS.glob("*.md")} - {"index.md"}
+
+
+def test_every_error_and_warning_is_explained():
+    """Among the limits: why it comes, and what helps."""
+    text = (DOCS / "limits.md").read_text(encoding="utf-8")
+    ours = [n for n in sklearn_logprob.__all__ if n.endswith(("Error", "Warning"))]
+    assert [name for name in ours if f"| `{name}` |" not in text] == ["LogprobError"]
+
+
+@pytest.mark.slow
+def test_tables_of_the_pictures_are_in_the_pages():
+    """Whoever draws the pictures again is told where a page differs."""
+    command = [sys.executable, str(DOCS / "make_pictures.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_examples_say_what_one_sees():
+    """At their end, and each is in the order of its number."""
+    examples = sorted((DOCS / "examples").glob("plot_*.py"))
+    texts = [path.read_text(encoding="utf-8") for path in examples]
+    assert [path.name[5] for path in examples] == list("123456789")
+    assert all("# **What one sees.**" in text for text in texts)

@@ -41,9 +41,9 @@ class LlamaCppBackend(BaseEstimator):
     weights : {"auto", "as-is", "bf16", "f16", "f32"}, default="auto"
         Format that the weights are computed in. "as-is" is that of the file. Others are
         converted once, into the user's cache folder or the one that the environment
-        variable ``SKLEARN_LOGPROB_WEIGHTS`` names. "auto" is 16-bit floats ("bf16") for
-        files of up to 512 MB with fewer bits, on CPUs that compute in them (AVX512-BF16):
-        several times faster, and log-probabilities move by hundredths; else "as-is".
+        variable ``SKLEARN_LOGPROB_WEIGHTS`` names. "auto" is 32-bit floats ("f32") for
+        files of up to 256 MB with fewer bits, on x86-64: two to four times faster, and
+        nearer to what the weights say exactly; else "as-is".
     n_ctx : int, default=4096
         Context length in tokens: prompt and label together must fit.
     n_threads : int, default=None
