@@ -41,7 +41,7 @@ def scorer_of(prompt: Prompt, n_threads: int | None = None) -> LabelScorer:
     forms = dict(enumerate(prompt.forms))
     spellings = verbalizer_of(prompt).spellings(list(forms))
     return LabelScorer(
-        LlamaCppBackend(n_threads=n_threads or 1),
+        LlamaCppBackend(weights="bf16", n_threads=n_threads or 1),
         PromptTemplate(prompt.template),
         forms,
         [plain_view(list(forms.values()), spellings)],

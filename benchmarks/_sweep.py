@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,21 +121,25 @@ def sweep(task: Task, n_seeds: int, n_jobs: int) -> pd.DataFrame:
     return pd.DataFrame(found).sort_values(["n", "seed"], kind="stable")
 
 
+def classifier_of(task: Task, cache: Path, **params: Any) -> LogprobClassifier:
+    """Ask as `load` did, so that everything is in the cache."""
+    prompt = PROMPTS[task.name][CHOSEN[task.name]]
+    return LogprobClassifier(
+        LlamaCppBackend(weights="bf16", n_threads=1),
+        prompt=prompt.template,
+        verbalizer=verbalizer_of(prompt),
+        classes=list(range(len(prompt.forms))),
+        cache=cache / "answers" / task.name,
+        **params,
+    )
+
+
 def end_to_end(task: Task, cache: Path, n: int = 64, rows: int = 100) -> float:
     """Give the largest difference from what `LogprobClassifier` makes of the texts."""
     chosen = drawn(task, n, 0)
     new = task.test[np.arange(rows)]
     sample = Sample(task.pool[chosen], task.split.y_pool[chosen], new)
-    prompt = PROMPTS[task.name][CHOSEN[task.name]]
-    classifier = LogprobClassifier(
-        LlamaCppBackend(n_threads=1),
-        prompt=prompt.template,
-        verbalizer=verbalizer_of(prompt),
-        classes=list(range(sample.n_classes)),
-        readout="auto",
-        cache=cache / "answers" / task.name,
-        random_state=0,
-    )
+    classifier = classifier_of(task, cache, readout="auto", random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         classifier.fit(sample.known.texts, sample.y)

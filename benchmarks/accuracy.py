@@ -64,7 +64,7 @@ def compute(arguments: argparse.Namespace, tables: dict[str, Path]) -> None:
         if "promises" in arguments.parts:
             keep(promises(task), tables["promises"], name)
         if "zero-shot" in arguments.parts:
-            keep(zero_shot(task), tables["zero-shot"], name)
+            keep(zero_shot(task, arguments.cache), tables["zero-shot"], name)
     if "promises" in arguments.parts:
         keep(promises(None), tables["promises"], "simulated")
 

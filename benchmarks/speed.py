@@ -9,8 +9,8 @@
 Every system is a process of its own, a thread for each core; they take turns. What they
 compute is compared first, in the same format of the weights: no time is printed where
 scores differ by more than its roundings explain. A ratio is the median of the ratios
-within a round. Nothing is written to benchmarks/results/ from a machine that is busy at
-the start.
+within a round. From a machine that is busy at the start, nothing is written to
+benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from sklearn_logprob.datasets import fetch_rotten_tomatoes
 from sklearn_logprob.demo import TEMPLATES
 
 RESULTS = Path(__file__).parent / "results"
-MOST_NATS = {"as-is": 0.5, "bf16": 0.2, "f32": 0.02}
-"""How far scores of the same weights may be apart: with 4-bit ones, everybody rounds."""
+MOST_NATS = {"as-is": 1.0, "bf16": 0.5, "f32": 0.05}
+"""How far sums over a label's tokens may be apart, of the same weights: all round."""
 
 FOUR = ["card", "cash", "transfer", "account"]  # a token each
 TEN = [
@@ -39,7 +39,10 @@ TEN = [
     "card payment not recognised", "age limit", "direct debit payment", "country support",
     "verify my identity", "transfer into account",
 ]  # fmt: skip
-ASKED = "Query: Why was I charged for a withdrawal?\nTopic: {0}\n\nQuery:"
+ASKED = (
+    "Customers of a bank ask about many topics. Name the topic of each query.\n\n"
+    "Query: Why was I charged for a withdrawal abroad?\nTopic: {0}\n\nQuery:"
+)
 INTENTS = "Which of these is the query about?\n{0}\n\nQuery:"
 OURS, OURS_HF = "ours, llama-cpp", "ours, transformers"
 

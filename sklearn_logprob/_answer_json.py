@@ -1,11 +1,11 @@
 """Answers as JSON: what scoring reads, and no more.
 
 ``{"v":2,"p":[[0,[" good"," bad"],"…"]],"c":[[" bad"," good"],"…"],"d":[["good",3]]}``
-holds the positions, the choices and the draws. Alternatives and choices are a list of
-texts, and their log-probabilities as 64-bit floats in base64: exact, half as long as
-decimal digits, and read without parsing them. A position begins with the place of the
-chosen token among the alternatives, or else with the token and its log-probability. What
-an answer cost is not kept, as it costs nothing again.
+holds the positions, the choices and the draws; ``"b"`` is the build. Alternatives and
+choices are a list of texts, and their log-probabilities as 64-bit floats in base64:
+exact, half as long as decimal digits, and read without parsing them. A position begins
+with the place of the chosen token among the alternatives, or else with the token and its
+log-probability. What an answer cost is not kept, as it costs nothing again.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def encode(answer: Answer) -> str:
         content["c"] = _row(answer.choices)
     if answer.draws:
         content["d"] = answer.draws
+    if answer.build:
+        content["b"] = answer.build
     return _encode(content)
 
 
@@ -89,6 +91,7 @@ def decode(text: str) -> Answer | None:
             tuple([_position(*row) for row in content.get("p", ())]),
             _pairs(*content["c"]) if "c" in content else (),
             draws=tuple([_draw(*row) for row in content.get("d", ())]),
+            build=_text(content.get("b", "")),
         )
     except DAMAGED:
         return None
@@ -121,6 +124,12 @@ def _checked(token: Any, logprob: Any) -> Pair:
     if isinstance(token, str) and isinstance(logprob, int | float):
         return token, float(logprob)
     raise TypeError(token, logprob)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError(value)
 
 
 def _draw(text: Any, times: Any) -> tuple[str, int]:

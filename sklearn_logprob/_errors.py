@@ -17,9 +17,12 @@ model is one of these::
      └─ RowError                         the fault of one row, whatever its kind
 
     UserWarning
+     ├─ CacheWarning                     the cache is damaged, or cannot be written
+     ├─ ExposedKeyWarning                a key goes over the network in clear text
      ├─ FailedRowsWarning                rows without an answer, with on_error="nan"
      ├─ FewLabelsWarning                 too few labels for what they are to decide
      ├─ LowLabelMassWarning              the labels hold little of the probability
+     ├─ ModelChangedWarning              not the model, or not the build, that fit saw
      ├─ UninformativeModelWarning        no better than the class frequencies
      ├─ UnnamedLabelsWarning             label text would be bare numbers
      └─ SingleClassWarning               y holds one class only
@@ -27,6 +30,8 @@ model is one of these::
 
 __all__ = [
     "BackendError",
+    "CacheWarning",
+    "ExposedKeyWarning",
     "FailedRowsWarning",
     "FewLabelsWarning",
     "LimitReachedError",
@@ -34,6 +39,7 @@ __all__ = [
     "LogprobsUnavailableError",
     "LowLabelMassWarning",
     "MissingKeyError",
+    "ModelChangedWarning",
     "OperatingPointError",
     "PromptError",
     "PromptTooLongError",
@@ -151,6 +157,14 @@ class LimitReachedError(BackendError):
     """One more request would cross ``max_requests`` or ``max_cost``."""
 
 
+class CacheWarning(UserWarning):
+    """The files of a cache are damaged, or cannot be written; the work goes on."""
+
+
+class ExposedKeyWarning(UserWarning):
+    """A key is sent to another machine without encryption."""
+
+
 class FailedRowsWarning(UserWarning):
     """Some rows got no answer, and `on_error` lets them be NaN."""
 
@@ -161,6 +175,10 @@ class FewLabelsWarning(UserWarning):
 
 class LowLabelMassWarning(UserWarning):
     """The labels hold little of the model's probability: the prompt is wrong."""
+
+
+class ModelChangedWarning(UserWarning):
+    """The server says that another build of the model answers than the one in `fit`."""
 
 
 class UninformativeModelWarning(UserWarning):

@@ -1,6 +1,8 @@
 """The grammar of a template's fields.
 
-A span in braces is a field where it names a column of X or looks like a name; any other
+A span in braces is a field where it names a column of X or looks like a name. A span
+with which `str.format` would do more than put a value in (a position, an attribute, an
+item, a conversion, a format) is refused, as nothing of that is done here. Any other
 brace is plain text, so that JSON can be written as it is. Doubled braces make a field
 plain text: ``{{text}}`` reads ``{text}``; ``{{{text}}}`` is the value within braces.
 """
@@ -22,6 +24,7 @@ Parts: TypeAlias = tuple[str | int, ...]
 
 _PLAIN = r"[^{}\n]+"
 _LOOKS_LIKE_A_FIELD = re.compile(r"[^\W\d]\w*(?: +\w+)*").fullmatch
+_DOES_MORE = re.compile(r"\d+|\w+(?:\.\w|\[|!\w).*").fullmatch
 
 
 def read_fields(text: str, rows: Rows, labels: Sequence[str]) -> Parts:
@@ -44,7 +47,7 @@ def read_fields(text: str, rows: Rows, labels: Sequence[str]) -> Parts:
     Raises
     ------
     PromptError
-        If a field is no column, or ``{labels}`` is one.
+        If a field is no column or not a plain name, or ``{labels}`` is a column.
 
     Examples
     --------
@@ -62,7 +65,8 @@ def read_fields(text: str, rows: Rows, labels: Sequence[str]) -> Parts:
     end = 0
     for found in re.finditer(span, text):
         opened, name, closed = (g for g in found.groups() if g is not None)
-        if not (name in names or name == "labels" or _LOOKS_LIKE_A_FIELD(name)):
+        known = name.partition(":")[0] in names or name in (*names, "labels")
+        if not (known or _LOOKS_LIKE_A_FIELD(name) or _DOES_MORE(name)):
             continue
         depth = min(len(opened), len(closed))
         literal = depth // 2
@@ -83,6 +87,13 @@ def _value_of(name: str, rows: Rows, labels: Sequence[str]) -> str | int:
         raise PromptError(
             "The prompt asks for {labels}, which is both the list of labels and a "
             "column of X. Rename the column."
+        )
+    if position is None and not _LOOKS_LIKE_A_FIELD(name):
+        raise PromptError(
+            f"The prompt has {{{name}}}, but a field is the plain name of a column, such "
+            f"as {{{next(iter(rows.positions))}}}: no position, attribute, item, "
+            "conversion or format. Prepare the value in X. If the braces are meant as "
+            f"text, double them: {{{{{name}}}}}."
         )
     if position is None:
         raise PromptError(

@@ -105,9 +105,14 @@ def one_of(*known: Any) -> Kind:
     return Kind(told, lambda value, _: type(value) in (bool, str) and value in known)
 
 
-def a(method: str) -> Kind:
-    """Say: an object with a method."""
-    return Kind(f"an object with {method}", lambda v, _: callable(getattr(v, method, 0)))
+def a(method: str, *names: str) -> Kind:
+    """Say: an object with a method, or the name of one."""
+
+    def fits(value: Any, sizes: Sizes) -> bool:
+        named = isinstance(value, str) and value in names
+        return named or callable(getattr(value, method, None))
+
+    return Kind(f"an object with {method}", fits)
 
 
 def each(kind: Kind, size: str) -> Kind:

@@ -30,7 +30,7 @@ from sklearn_logprob.calibration import (
     make_calibrator,
 )
 from sklearn_logprob.content_free import make_content_free
-from sklearn_logprob.readout import make_readout
+from sklearn_logprob.readout import TokenReadout, make_readout
 from sklearn_logprob.rejection import make_rejector
 from sklearn_logprob.scorer import LABEL_SCORINGS, ON_ERROR, LabelScorer
 from sklearn_logprob.thresholds import make_selector, needs_labels
@@ -125,11 +125,11 @@ def _check_ensemble(estimator: Any, labels: Labels, scorer: LabelScorer) -> None
             "PromptEnsemble(combine='stack') weights the scores of one label a row, and "
             "here several may apply: use combine='average'."
         )
-    if estimator.readout != "labels":
+    if estimator.readout not in ("labels", "auto"):
         raise ValueError(
-            "The 'readout' parameter of LogprobClassifier must be 'labels' with "
-            "PromptEnsemble(combine='stack'), which weights the label scores; tokens go "
-            f"with combine='average'. Got {estimator.readout!r} instead."
+            "The 'readout' parameter of LogprobClassifier must be 'labels' or 'auto' "
+            "with PromptEnsemble(combine='stack'), which weights the label scores; tokens "
+            f"go with combine='average'. Got {estimator.readout!r} instead."
         )
 
 
@@ -197,7 +197,7 @@ def make_scorer(estimator: Any, labels: Labels, columns: tuple[str, ...]) -> Lab
 def _make_head(estimator: Any, labels: Labels) -> Head | LabelHeads:
     folds = {"cv": estimator.cv, "random_state": estimator.random_state}
     calibrator = make_calibrator(estimator.calibrator)
-    readout = make_readout(estimator.readout, calibrator=estimator.calibrator, **folds)
+    readout = _make_readout(estimator, **folds)
     rejector = make_rejector(estimator.reject)
     if not labels.several:
         n_classes = len(labels.classes)
@@ -243,6 +243,14 @@ def _make_head(estimator: Any, labels: Labels) -> Head | LabelHeads:
         for share, selector in zip(labels.shares, selectors, strict=True)
     ]
     return LabelHeads(labels.names, heads, pooled)
+
+
+def _make_readout(estimator: Any, **folds: Any) -> TokenReadout:
+    """Give the read-out; "auto" leaves scores alone that nobody wants to be changed."""
+    stacks = getattr(estimator.prompt, "combine", None) == "stack"
+    bare = estimator.calibrator is None or stacks
+    name = "labels" if estimator.readout == "auto" and bare else estimator.readout
+    return make_readout(name, calibrator=estimator.calibrator, **folds)
 
 
 def _set_shots_apart(

@@ -22,6 +22,7 @@ from sklearn_logprob.report import Report
 __all__ = ["head_content", "make_heads", "try_head"]
 
 SHARE = numbers("K", low=0, high=1)
+TEMPLATES = "templates"  # in place of features that follow from the prompt
 HEAD = {
     "order": every_class,
     "class_prior": SHARE,
@@ -30,9 +31,9 @@ HEAD = {
     "selector": maybe(a("fit")),
     "rejector": maybe(a("accept")),
     "true_proba": maybe(numbers("n", low=0, high=1)),
+    "features": maybe(a("transform", TEMPLATES)),
 }
-CONTENT = (*HEAD, "features", "report")
-TEMPLATES = "templates"  # in place of features that follow from the prompt
+CONTENT = (*HEAD, "report")
 
 LOST = UnreadableAnswerError("No answer.", 0)
 FAR = 50.0  # natural log: further apart than the scores of most rows

@@ -23,7 +23,7 @@ from sklearn_logprob._saved_heads import head_content, make_heads, try_head
 from sklearn_logprob._saved_parts import decode_part, encode_part, hold
 from sklearn_logprob._types import Usage
 from sklearn_logprob.cache import resolve_cache
-from sklearn_logprob.ensembles import members_of
+from sklearn_logprob.ensembles import PromptEnsemble, members_of
 
 __all__ = ["document_of", "restore"]
 
@@ -44,6 +44,7 @@ DESCRIBED = {
     "censored_share_": any_number,
     "sampling_error_": any_number,
     "other_tokens_": Kind("pairs", lambda v, _: isinstance(v, list)),
+    "builds_": maybe(texts("builds")),
 }
 SECTIONS = ("params", "columns", "described")
 VALUES = ("model", "prompt", "classes", "names", "pooled")
@@ -82,7 +83,7 @@ def document_of(clf: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "params": clf.get_params(deep=False),
         "columns": {name: found.get(name) for name in COLUMNS},
-        "described": {name: found[name] for name in DESCRIBED}
+        "described": {name: found.get(name) for name in DESCRIBED}
         | {"other_tokens_": clf.other_tokens_.tolist()},
         "model": model_of(clf.backend_),
         "prompt": clf.prompt_,
@@ -132,8 +133,8 @@ def restore(cls: Any, document: Any, backend: Any, prompt: Any) -> Any:
     """
     _check_format(document)
     entries(document, CONTENT, "The file")
-    known = cls().get_params(deep=False)
-    clf = cls(**_params(document["params"], known, backend))
+    parameters = cls().get_params(deep=False)
+    clf = cls(**_params(document["params"], parameters, backend))
     resolve_cache(clf.cache)
     columns = _section(document, "columns", COLUMNS)
     hold(columns, COLUMNS, "columns", {})
@@ -142,7 +143,8 @@ def restore(cls: Any, document: Any, backend: Any, prompt: Any) -> Any:
     model, template, classes, names, pooled = (_read(document[n], n) for n in VALUES)
     labels = _labels(classes, names, document["several"])
 
-    vars(clf).update({name: v for name, v in columns.items() if v is not None})
+    known = {**columns, **described, "other_tokens_": _table(described["other_tokens_"])}
+    vars(clf).update({name: value for name, value in known.items() if value is not None})
     row = _some_row(clf)
     scorer = make_scorer(clf, labels, row.columns)
     if prompt is not None:
@@ -151,7 +153,6 @@ def restore(cls: Any, document: Any, backend: Any, prompt: Any) -> Any:
     if "_seen" in vars(clf):
         scorer.requests(row)  # a template that does not fit fails here
 
-    vars(clf).update(described, other_tokens_=_table(described["other_tokens_"]))
     clf.classes_, clf._names, clf.verbalizer_ = classes, names, scorer.forms
     clf.backend_, clf.prompt_ = scorer.backend, scorer.template
     clf._scorer, clf.usage_ = scorer, Usage()
@@ -219,6 +220,8 @@ def _some_row(clf: Any) -> Rows:
 
 
 def _checked_template(template: Any) -> Any:
+    if isinstance(template, PromptEnsemble):
+        template.check()
     if not all(callable(getattr(t, "render", None)) for t in members_of(template)):
         raise ValueError("prompt must be a PromptTemplate or a PromptEnsemble.")
     return template

@@ -140,6 +140,9 @@ class Answer:
     draws : tuple of (str, int)
         Texts that were generated, and how often: one, once, unless a backend draws
         repeatedly.
+    build : str
+        What the server says of the model behind its name: OpenAI's system fingerprint,
+        Google's version of the model, llama-server's build. "" where it says nothing.
 
     Examples
     --------
@@ -152,6 +155,7 @@ class Answer:
     choices: Sequence[Pair] = ()
     usage: TokenUsage = TokenUsage()
     draws: tuple[tuple[str, int], ...] = ()
+    build: str = ""
 
 
 Outcome: TypeAlias = Answer | RowError
@@ -224,6 +228,8 @@ class Backend(Protocol):
         The most alternatives that it returns at a position; 0 if it cannot.
     decides : bool
         May be left out. Whether it is asked with options instead of choices.
+    all_at_once : bool
+        May be left out. Whether it gets all requests in one call of `answer`.
 
     Examples
     --------

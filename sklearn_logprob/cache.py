@@ -5,21 +5,29 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
+from zlib import crc32
 
 import diskcache
 from diskcache.core import DBNAME, MODE_RAW
 from platformdirs import user_cache_dir
 
 from sklearn_logprob._answer_json import decode, encode
+from sklearn_logprob._cache_files import (
+    close_database,
+    is_damage,
+    is_read_only,
+    make_private,
+    open_database,
+    set_aside,
+)
+from sklearn_logprob._errors import CacheWarning
 from sklearn_logprob._memory import MEMORY
 from sklearn_logprob._types import Answer
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 __all__ = ["Cache", "resolve_cache"]
 
@@ -34,8 +42,11 @@ CREATE TRIGGER IF NOT EXISTS State_update AFTER UPDATE OF key, raw, mode, value 
 BEGIN UPDATE State SET number = random(); END;
 """
 
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 CONNECTION: dict[str, Any] = {"timeout": 60, "isolation_level": None}
-READ = "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = ?"
+READ = "SELECT tag, value FROM Cache WHERE key = ? AND raw = 1 AND mode = ?"
+
+Done = TypeVar("Done")
 
 
 class Cache:
@@ -47,6 +58,11 @@ class Cache:
     the tokens that came back; what others put into the folder is never executed. What
     was read once is remembered in this process, up to 512 MB over all folders, for as
     long as the folder still holds it.
+
+    What goes wrong with the files ends no work: a `CacheWarning` says it. A value that
+    is damaged counts as missing, a damaged database is set aside under another name, and
+    where nothing can be written (a full disk, a folder that is read-only) answers are
+    given and not kept.
 
     Parameters
     ----------
@@ -94,7 +110,7 @@ class Cache:
         return f"Cache({self.directory!r})"
 
     def __len__(self) -> int:
-        return len(_database(self.directory))
+        return self._guarded(lambda: len(open_database(self.directory)), 0)
 
     def get(self, key: str) -> Answer | None:
         """Look an answer up.
@@ -125,26 +141,43 @@ class Cache:
             One a key; None where there is none, or the stored text is damaged.
         """
         with _collecting_no_garbage():
-            return self._get_many(keys)
+            return self._guarded(lambda: self._get_many(keys), [None] * len(keys))
 
     def _get_many(self, keys: Sequence[str]) -> list[Answer | None]:
-        _database(self.directory)  # perhaps there is none yet
-        path = Path(self.directory, DBNAME)
-        uri = f"{path.as_uri()}?mode=rw"
+        path = self._path
+        sealed = is_read_only(path) or not self._opens()
+        uri = f"{path.as_uri()}?{'immutable=1' if sealed else 'mode=rw'}"
         with closing(sqlite3.connect(uri, uri=True, **CONNECTION)) as connection:
             connection.text_factory = bytes  # whatever others have put there
-            connection.executescript(f"{STATE}BEGIN;")
+            connection.executescript("BEGIN;" if sealed else f"{STATE}BEGIN;")
             [number] = connection.execute("SELECT number FROM State").fetchone()
             state = number, path.stat().st_ino
             answers = MEMORY.find(state, keys)
-            read = []
+            read, damaged = [], 0
             for place in [p for p, answer in enumerate(answers) if answer is None]:
                 text = _read(connection, keys[place])
-                answers[place] = answer = decode(text)
+                answers[place] = answer = decode(text) if text else None
                 if answer is not None:
-                    read.append((keys[place], answer, 2 * len(text) // 3))  # packed
+                    read.append((keys[place], answer, 2 * len(text or "") // 3))  # packed
+                elif text is not None:
+                    damaged += 1
         MEMORY.keep(state, read)
+        if damaged:
+            self._say(
+                f"{damaged} answers in {self.directory!r} are damaged, or from a later "
+                "version. They count as missing, and are asked for again."
+            )
         return answers
+
+    def _opens(self) -> bool:
+        """Open or create the database; False on a full disk, where it can be read."""
+        try:
+            open_database(self.directory)
+        except sqlite3.OperationalError as error:
+            if is_damage(error) or not self._path.stat().st_size:
+                raise
+            return False
+        return True
 
     def set(self, key: str, answer: Answer) -> None:
         """Store an answer, in place of an older one with the same key.
@@ -156,9 +189,63 @@ class Cache:
         answer : Answer
             The answer.
         """
-        _database(self.directory).set(key, encode(answer), retry=True)
+        text = encode(answer)
+        self._guarded(lambda: self._set(key, text), None)
 
-    def lock(self, name: str) -> FileLock:
+    def _set(self, key: str, text: str) -> None:
+        while True:
+            database = open_database(self.directory)
+            try:
+                # with retry=True it tries for ever where nothing can be written
+                database.set(key, text, tag=_checksum(key, text.encode()))
+            except diskcache.Timeout:  # it says no more
+                self._say_why()
+            else:
+                return
+
+    def _say_why(self) -> None:
+        """Raise what is wrong with writing, unless others just take long."""
+        uri = f"{self._path.as_uri()}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, **CONNECTION)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+
+    @property
+    def _path(self) -> Path:
+        return Path(self.directory, DBNAME)
+
+    def _guarded(self, work: Callable[[], Done], otherwise: Done) -> Done:
+        """Do something with the files; where that fails, say so and go on."""
+        try:
+            try:
+                return work()
+            except sqlite3.DatabaseError as error:
+                self.close()  # it may be in the middle of something
+                if not is_damage(error):
+                    raise
+                self._set_aside(error)
+                return work()
+        except (sqlite3.DatabaseError, OSError) as error:
+            self.close()
+            self._say(
+                f"The cache {self.directory!r} cannot be used: {error}. Work goes on, "
+                "but answers are not kept, and would be asked for again: mend it, or "
+                "name another folder with cache=."
+            )
+            return otherwise
+
+    def _set_aside(self, error: Exception) -> None:
+        with self.lock("aside"):
+            aside = set_aside(self._path)
+        if aside is not None:
+            self._say(
+                f"The cache {self.directory!r} is damaged, or of another version: "
+                f"{error}. It is kept as {aside.name!r}, and a new one is begun."
+            )
+
+    def _say(self, text: str) -> None:
+        warnings.warn(text, CacheWarning, stacklevel=4)
+
+    def lock(self, name: str) -> AbstractContextManager[Any]:
         """Make a lock that holds among all threads and processes using this folder.
 
         Parameters
@@ -169,18 +256,22 @@ class Cache:
         Returns
         -------
         lock : filelock.FileLock
-            A context manager. The operating system frees it when its process dies.
+            A context manager. The operating system frees it when its process dies. Where
+            no file can be written, it holds nothing.
         """
         from filelock import FileLock  # noqa: PLC0415 -- slow to import
 
-        _make_private(self.directory)
-        return FileLock(os.path.join(self.directory, f"{name}.lock"))
+        path = os.path.join(self.directory, f"{name}.lock")
+        try:
+            make_private(self.directory)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o600))
+        except OSError:  # looking up or storing an answer says what is wrong
+            return nullcontext()
+        return FileLock(path, mode=0o600)
 
     def close(self) -> None:
         """Close this thread's connection; the next use opens another."""
-        database = _databases.get((self.directory, os.getpid()))
-        if database is not None:
-            database.close()
+        close_database(self.directory)
 
 
 def resolve_cache(cache: Any) -> Cache | None:
@@ -232,60 +323,18 @@ def _collecting_no_garbage() -> Iterator[None]:
             gc.enable()
 
 
-# One handle for each folder and process, however many clones name the folder; it has a
-# connection for each thread. The process is part of the key because no connection of
-# SQLite may be used after a fork.
-_databases: dict[tuple[str, int], Any] = {}
-
-
-def _database(directory: str) -> Any:
-    """Open the folder's database, once in each process."""
-    key = directory, os.getpid()
-    path = Path(directory, DBNAME)
-    if not path.exists():  # perhaps the user has deleted it
-        _databases.pop(key, None)
-    if key in _databases:
-        return _databases[key]
-    _make_private(directory)
-    path.touch(mode=0o600)  # SQLite gives its side files the same mode
-    # without culling, the size limit never throws an answer out
-    opened = diskcache.Cache(
-        directory, disk=_TextDisk, eviction_policy="none", cull_limit=0
-    )
-    opened.close()  # another thread may be first to register its own
-    return _databases.setdefault(key, opened)
-
-
-def _read(connection: sqlite3.Connection, key: str) -> str:
-    """Read one text; "" where there is none, but perhaps something that was planted."""
+def _read(connection: sqlite3.Connection, key: str) -> str | None:
+    """Read one text: None where there is none, "" where it is not what was stored."""
     row = connection.execute(READ, (key, MODE_RAW)).fetchone()
-    return str(row[0], "ascii", "replace") if row and isinstance(row[0], bytes) else ""
+    if row is None:
+        return None
+    checksum, text = row
+    if not isinstance(text, bytes):  # planted
+        return ""
+    known = checksum is None or checksum == _checksum(key, text)  # None: an older release
+    return str(text, "ascii", "replace") if known else ""
 
 
-def _make_private(directory: str) -> None:
-    """Create a folder and its missing parents for its owner only."""
-    path = Path(directory)
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    for folder in reversed(missing):
-        folder.mkdir(mode=0o700, exist_ok=True)
-
-
-class _TextDisk(diskcache.Disk):
-    """Texts under texts, all inside the database: no pickles, no other files."""
-
-    def put(self, key: str) -> tuple[str, bool]:
-        return key, True
-
-    def get(self, key: Any, raw: bool) -> Any:
-        return key
-
-    def store(
-        self, value: str, read: bool, key: Any = None
-    ) -> tuple[int, int, None, str]:
-        return 0, MODE_RAW, None, value
-
-    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
-        return value if mode == MODE_RAW else None
-
-    def remove(self, file_path: str) -> None:
-        """Keep every file: a file name in the database is not ours."""
+def _checksum(key: str, text: bytes) -> int:
+    """Sum up an answer and what it answers, so that none is taken for another."""
+    return crc32(text, crc32(key.encode()))

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_logprob._builds import builds_of, warn_of_change
 from sklearn_logprob._errors import BackendError, LowLabelMassWarning
 from sklearn_logprob._exploring import make_page
 from sklearn_logprob._heads import Head
@@ -72,10 +73,10 @@ class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
         affine map centred by batch calibration [2]_; also "temperature", "sigmoid",
         "vector", "matrix", "isotonic", None (no calibration) or any scikit-learn
         classifier, whose features are then the label log scores.
-    readout : {"labels", "tokens", "auto"} or TokenReadout, default="labels"
+    readout : {"labels", "tokens", "auto"} or TokenReadout, default="auto"
         What the answers are read for. "labels": the label log scores. "tokens": every
         returned token is a feature besides. "auto": as far as that is better on held-out
-        rows. It needs labels, and answers with tokens.
+        rows; not at all without labels, without calibrator and for stacked prompts.
     threshold : number, sequence, str, selector or None, default=None
         Decisions: None is the most probable class; a number the probability of
         `pos_label` above which it is predicted; one number a class, by which
@@ -143,6 +144,8 @@ class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
         What else the model wanted to say: ``token`` and ``mean_probability``.
     usage_ : Usage
         Requests, cache hits and tokens so far, predictions included.
+    builds_ : tuple of str
+        Builds of the model that answered in `fit`, where its server says so.
     n_features_in_ : int
         Number of columns, where X is a table.
     feature_names_in_ : ndarray of str
@@ -181,7 +184,7 @@ class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
         label_scoring: str = "auto",
         content_free: Any = (),
         calibrator: Any = "auto",
-        readout: Any = "labels",
+        readout: Any = "auto",
         threshold: Any = None,
         reject: Any = None,
         pos_label: Any = None,
@@ -247,6 +250,7 @@ class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
 
         self.content_free_scores_ = self._ask_content_free(rows, head.n_classes)
         outcomes = self._ask(requests)
+        self.builds_ = builds_of(outcomes)
         read = scorer.read(outcomes)
         if outcomes and np.isnan(read.scores).all():
             raise BackendError("No row of X got an answer: see the warning above.")
@@ -584,6 +588,7 @@ class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
         if self._head.n_classes == 1:
             return np.ones((len(rows), 1))
         outcomes = self._ask(self._scorer.requests(rows))
+        warn_of_change(getattr(self, "builds_", ()), outcomes)
         S = self._debias(self._scorer.read(outcomes).scores)
         return self._head.proba(S, outcomes)
 

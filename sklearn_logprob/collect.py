@@ -12,17 +12,15 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from sklearn_logprob._errors import BackendError, RowError
+from sklearn_logprob._spreading import AnswerAll, answering, at_once, count_workers
 from sklearn_logprob._types import Backend, Outcome, Request, TokenUsage, Usage
+from sklearn_logprob.backends._telling import telling
 from sklearn_logprob.cache import Cache
 
 __all__ = ["backend_key", "collect", "request_key", "request_keys"]
 
 FORMAT = 1
 """Enters every key: raise it when an old answer would be read wrongly."""
-
-CHUNK = 256
-"""Requests sent under one lock, between which another process may take its turn; more
-where many are in flight, for at the end of a chunk places stand empty."""
 
 SHOW_AFTER = 2.0
 """Seconds of work after which ``verbose="auto"`` shows a progress bar."""
@@ -49,6 +47,7 @@ def collect(
     Equal requests are asked once. Every answer is stored the moment it arrives, so an
     error, an interrupt or a kill loses nothing that was paid for. Processes and threads
     that share the cache wait for each other instead of asking the same thing twice.
+    Under ``joblib.parallel_config`` its workers ask, and this process stores.
 
     Parameters
     ----------
@@ -244,14 +243,19 @@ class _Work:
         missing = self._open(range(len(self.requests)))
         if not missing:
             return self.outcomes
-        with _progress(len(missing), verbose) as bar:
-            size = max(CHUNK, 16 * getattr(self.backend, "max_concurrency", 1))
+        n_workers = count_workers(self.backend)
+        size = at_once(self.backend, n_workers) or len(missing)
+        with (
+            _progress(len(missing), verbose) as bar,
+            telling(bar.set_postfix_str),
+            answering(self.backend, n_workers) as answer,
+        ):
             for start in range(0, len(missing), size):
                 chunk = missing[start : start + size]
                 with lock:
                     # another process may have answered while this one waited
                     bar.update(self._look_up(chunk))
-                    for _ in self._ask(self._open(chunk)):
+                    for _ in self._ask(answer, self._open(chunk)):
                         if self.usage.cost > 0:
                             bar.set_postfix_str(f"${self.usage.cost:.4f}", refresh=False)
                         bar.update()
@@ -267,8 +271,8 @@ class _Work:
         if self.cache is None:
             return 0
         found = self.cache.get_many([self.keys[number] for number in numbers])
-        for number, answer in zip(numbers, found, strict=True):
-            self.outcomes[number] = answer
+        for number, kept in zip(numbers, found, strict=True):
+            self.outcomes[number] = kept
         hits = len(found) - found.count(None)
         self.usage.cache_hits += hits
         return hits
@@ -285,14 +289,14 @@ class _Work:
             self.outcomes[number] = error.for_row(self.row_of(number))
         self._raise_failures(numbers)
 
-    def _ask(self, numbers: Sequence[int]) -> Iterator[None]:
+    def _ask(self, answer: AnswerAll, numbers: Sequence[int]) -> Iterator[None]:
         """Ask the model, and insist on an outcome for everything."""
         if not numbers:
             return
         waiting = set(range(len(numbers)))
         with self._naming_rows(numbers):
             requests = [self.requests[number] for number in numbers]
-            for index, outcome in self.backend.answer(requests):
+            for index, outcome in answer(requests):
                 waiting.discard(index)
                 self._keep(numbers[index], outcome)
                 yield

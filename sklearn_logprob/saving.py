@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_logprob._errors import LogprobError
 from sklearn_logprob._json_values import parse
 from sklearn_logprob._private_files import read_own, write_own
 from sklearn_logprob._same_model import check_model, short
@@ -102,6 +103,8 @@ class SavedAsJson:
             clf: Self = restore(cls, parse(text), backend, prompt)
         except Exception as error:  # what any part of the package says of a wrong value
             told = " ".join(str(error).split()) or type(error).__name__
+            if not isinstance(error, ValueError | LogprobError | ImportError):
+                told = f"the file is damaged, or was changed by hand: {told}"
             raise ValueError(f"from_json: {told}") from error
         return clf
 

@@ -38,6 +38,7 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     """Give ``cache="auto"`` a new folder in every test."""
     folder = tmp_path / "answers"
     monkeypatch.setenv("SKLEARN_LOGPROB_CACHE", str(folder))
+    monkeypatch.setenv("SKLEARN_LOGPROB_BATCHES", str(tmp_path / "batches"))
     yield folder
     Cache(folder).close()
 

@@ -9,6 +9,7 @@ Debian it also installs Chromium, without which the tests of the page are skippe
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ OLDEST = [
     "scikit-learn==1.6.1",
     "numpy==1.26.4",
     "scipy==1.11.4",
-    "joblib==1.3.2",
+    "joblib==1.4.0",
     "openai==2.0.0",
     "filelock==3.12.4",
     "platformdirs==4.0.0",
@@ -55,6 +56,7 @@ def main() -> None:
     run(python, "-m", "ruff", "format", "--check", ".")
     run(python, "-m", "mypy")
     run(python, "-m", "sphinx", "-qW", "--keep-going", "docs", "docs/_build/html")
+    audit(python)
     for version, pins in {"3.10": OLDEST, "3.13": []}.items():
         interpreter = find(version)
         label = "oldest" if pins else "newest"
@@ -68,6 +70,28 @@ def main() -> None:
         run(other, "-m", "pytest", "-q", "-m", "not local and not slow", "tests")
     say("all tests, with the embedded model")
     run(python, "-m", "pytest")
+
+
+def audit(python: str) -> None:
+    """Look the installed versions up in PyPI's list of known weaknesses, if it is there.
+
+    CVE-2025-69872 is accepted: diskcache unpickles what it finds, and our storage class
+    knows texts only (`tests/test_cache.py` plants a pickle).
+    """
+    command = [python, "-m", "pip_audit", "--local", "--skip-editable", "-f", "json"]
+    command += ["--ignore-vuln", "CVE-2025-69872", "--progress-spinner", "off"]
+    say(" ".join(command[1:]))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = json.loads(done.stdout or "{}").get("dependencies", [])
+    known = [each for each in told if "vulns" in each]  # else it is "not found on PyPI"
+    weak = [each for each in known if each["vulns"]]
+    if weak:
+        sys.exit(f"failed: pip-audit knows of {json.dumps(weak, indent=1)}")
+    say(f"{len(known)} of {len(told)} packages looked up, no weakness known")
+    if not known:
+        say(
+            "SKIPPED: pip-audit needs PyPI's JSON pages, which this network does not have"
+        )
 
 
 def environment(folder: str, interpreter: str, *packages: str, **variables: str) -> str:

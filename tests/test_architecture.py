@@ -41,6 +41,7 @@ LAYERS = {
     "_venn_abers": PURE,
     "content_free": PURE,
     "_bins": PURE,
+    "_builds": PURE,
     "_correction": PURE,
     "_deciding": PURE,
     "_evidence": PURE,
@@ -91,6 +92,7 @@ LAYERS = {
     "scoring": PURE,
     "thresholds": PURE,
     "verbalizers": PURE,
+    "_cache_files": EDGE,
     "backends": EDGE,
     "backends._decisions": EDGE,
     "backends._decisions_base": EDGE,
@@ -105,6 +107,8 @@ LAYERS = {
     "backends._llama_wire": EDGE,
     "backends.gemini": EDGE,
     "backends._gemini_wire": EDGE,
+    "backends._chat_vocab": EDGE,
+    "backends._control_texts": EDGE,
     "backends._cpu": EDGE,
     "backends._llama_engine": EDGE,
     "backends._llama_plan": EDGE,
@@ -114,7 +118,11 @@ LAYERS = {
     "backends.gemini_decisions": EDGE,
     "backends.openai_decisions": EDGE,
     "backends.systemone": EDGE,
+    "backends._batch_jobs": EDGE,
+    "backends._openai_batch": EDGE,
     "backends._openai_errors": EDGE,
+    "backends._openai_reading": EDGE,
+    "backends._telling": EDGE,
     "backends._openai_wire": EDGE,
     "backends._overlap": EDGE,
     "backends._trie": EDGE,
@@ -158,6 +166,7 @@ LAYERS = {
     "_planning": GATHER,
     "_progress": GATHER,
     "_streaming": GATHER,
+    "_spreading": GATHER,
     "_topic_texts": GATHER,
     "datasets": GATHER,
     "_preparing": GATHER,
@@ -199,7 +208,7 @@ LAYERS = {
 FAMILIES = (
     {name for name, layer in LAYERS.items() if layer == PURE},
     {"_answer_json", "_errors", "_pairs", "_types"},
-    {"_memory", "_upkeep", "cache"},
+    {"_cache_files", "_memory", "_upkeep", "cache"},
     {name for name in LAYERS if name.startswith("backends")},
     {
         "_asking",
@@ -216,6 +225,7 @@ FAMILIES = (
         "_planning",
         "_preparing",
         "_progress",
+        "_spreading",
         "_topic_texts",
         "datasets",
     },
@@ -235,7 +245,11 @@ TOUCHES_THE_WORLD = {
     "subprocess", "sys", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
 
-SPEAK_TO_LLAMA_CPP = {"backends._llama_engine", "backends._llama_vocab"}
+SPEAK_TO_LLAMA_CPP = {
+    "backends._chat_vocab",
+    "backends._llama_engine",
+    "backends._llama_vocab",
+}
 SPEAK_TO_TORCH = {"backends._hf_engine", "backends._hf_load", "backends._hf_passes"}
 
 MOST_LINES = 350

@@ -53,6 +53,7 @@ NO_ANSWER = LIMITS | {
     "access_token_env",
     "host",
     "keep_alive",
+    "mode",
     "n_ctx",
     "n_threads",
     "api_key_env",

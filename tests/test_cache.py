@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib import Parallel, delayed
 
-from sklearn_logprob import Answer, TokenLogprobs, TokenUsage
+from sklearn_logprob import Answer, CacheWarning, TokenLogprobs, TokenUsage
 from sklearn_logprob._answer_json import decode, encode
 from sklearn_logprob.cache import Cache, resolve_cache
 
@@ -224,8 +224,9 @@ def test_a_planted_file_name_deletes_nothing(cache, tmp_path):
 def test_a_damaged_value_is_a_miss(cache, value):
     """A value that is not an answer is a miss, and can be stored anew."""
     cache.set("a", ANSWER)
-    in_database(cache, "UPDATE Cache SET value = ?", value)
-    assert cache.get("a") is None
+    in_database(cache, "UPDATE Cache SET tag = NULL, value = ?", value)
+    with pytest.warns(CacheWarning, match="1 answers .* damaged, or from a later"):
+        assert cache.get("a") is None
     cache.set("a", ANSWER)
     assert cache.get("a") == ANSWER
 
@@ -234,7 +235,35 @@ def test_a_text_that_is_no_unicode_is_a_miss(cache):
     """Bytes that SQLite calls a text, and Python could not read as one."""
     cache.set("a", ANSWER)
     in_database(cache, "UPDATE Cache SET value = CAST(x'ff22' AS TEXT)")
-    assert cache.get("a") is None
+    with pytest.warns(CacheWarning):
+        assert cache.get("a") is None
+
+
+def test_an_answer_with_another_number_in_it_is_a_miss(cache):
+    """What is sound JSON and not what was stored is told by its checksum."""
+    cache.set("a", ANSWER)
+    other = encode(replace(ANSWER, choices=((" bad", -0.1), (" good", -math.inf))))
+    in_database(cache, "UPDATE Cache SET value = ?", other)
+    with pytest.warns(CacheWarning):
+        assert cache.get("a") is None
+
+
+def test_an_answer_on_another_row_is_a_miss(cache):
+    """The checksum holds the key: two answers that changed places are both missed."""
+    cache.set("a", ANSWER)
+    cache.set("b", Answer())
+    in_database(cache, "UPDATE Cache SET key = 'c' WHERE key = 'a'")
+    in_database(cache, "UPDATE Cache SET key = 'a' WHERE key = 'b'")
+    in_database(cache, "UPDATE Cache SET key = 'b' WHERE key = 'c'")
+    with pytest.warns(CacheWarning, match="2 answers"):
+        assert cache.get_many(["a", "b"]) == [None, None]
+
+
+def test_answers_of_releases_without_checksums_are_read(cache):
+    """What was paid for before is not asked for again."""
+    cache.set("a", ANSWER)
+    in_database(cache, "UPDATE Cache SET tag = NULL")
+    assert cache.get("a") == ANSWER
 
 
 def test_many_are_looked_up_at_once(cache):

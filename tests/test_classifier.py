@@ -142,7 +142,7 @@ def test_predict_proba_is_a_distribution_and_log_proba_its_log():
 def test_every_calibrator_fits_and_clones(calibrator):
     """All short forms and a foreign classifier give probabilities."""
     X, y = reviews(80)
-    clf = clone(biased(calibrator=calibrator)).fit(X, y)
+    clf = clone(biased(calibrator=calibrator, readout="labels")).fit(X, y)
     np.testing.assert_allclose(clf.predict_proba(X).sum(axis=1), 1)
     learns_bias = calibrator not in (None, "temperature")
     assert (clf.score(X, y) > 0.6) == learns_bias
@@ -315,7 +315,7 @@ def test_fitted_classifier_pickles_small():
     X, y = reviews(200)
     clf = biased(threshold="f1").fit(X, y)
     stored = pickle.dumps(clf)
-    assert len(stored) < 6000
+    assert len(stored) < 8000
     np.testing.assert_array_equal(pickle.loads(stored).predict(X), clf.predict(X))
 
 

@@ -159,6 +159,7 @@ def test_predict_adds_columns_and_changes_none(model, reviews, tmp_path, ending)
         assert [float(row[f"probability_{label}"]) for row in rows] == P[:, k].tolist()
 
 
+@pytest.mark.slow
 def test_a_pipe_in_and_a_pipe_out(model, reviews):
     """As a process of its own, with nothing but rows on standard output."""
     lines = [json.dumps(row) for row in read_csv(reviews)[:5]]
@@ -174,6 +175,7 @@ def test_a_pipe_in_and_a_pipe_out(model, reviews):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_traceback(model, reviews):
     """As with ``| head``."""
     command = f"{sys.executable} -m sklearn_logprob predict {model} {reviews} | true"
@@ -181,6 +183,7 @@ def test_a_reader_that_leaves_is_no_traceback(model, reviews):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_interrupting_is_130_and_keeps_the_answers(model, server):
     """With rows still to come through a pipe; the next run sends none of the first."""
     command = [sys.executable, "-m", "sklearn_logprob", "predict", str(model), "-",

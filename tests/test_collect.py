@@ -28,8 +28,9 @@ from sklearn_logprob import (
     TokenUsage,
     Usage,
 )
+from sklearn_logprob._spreading import CHUNK
 from sklearn_logprob.cache import Cache
-from sklearn_logprob.collect import CHUNK, backend_key, collect, request_key
+from sklearn_logprob.collect import backend_key, collect, request_key
 
 
 class Echo(BaseEstimator):

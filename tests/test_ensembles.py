@@ -69,8 +69,8 @@ def test_equal_prompts_are_one_prompt(combine, template, n, labelled):
     """Same requests, scores, probabilities and decisions; nothing is asked twice."""
     X, y = reviews(16)
     y = y if labelled else None
-    one = classifier(template, cache=None).fit(X, y)
-    many = classifier(ensemble(combine, [template] * n), cache=None).fit(X, y)
+    one = classifier(template, cache=None, readout="labels").fit(X, y)
+    many = clone(one).set_params(prompt=ensemble(combine, [template] * n)).fit(X, y)
     np.testing.assert_allclose(many.label_scores(X), one.label_scores(X), atol=1e-12)
     np.testing.assert_allclose(many.predict_proba(X), one.predict_proba(X), atol=1e-9)
     assert many.usage_.requests == one.usage_.requests

@@ -1,6 +1,7 @@
 """Templates: what is a field, what stays as written, and where everything goes."""
 
 import re
+from contextlib import suppress
 from time import perf_counter
 
 import pandas as pd
@@ -75,7 +76,7 @@ def test_demonstrations_and_prefix_survive_verbatim(given_text, answer):
 @given(st.text(alphabet='ab1 {}":\n', max_size=25))
 def test_only_names_in_braces_are_fields(template):
     """A template without a span like {name} is taken literally."""
-    assume(not re.search(r"\{[ab][ab1 ]*\}", template))
+    assume(not re.search(r"\{([ab][ab1 ]*|1+)\}", template))
     assert raw(template + "{text}", "T") == template + "T"
 
 
@@ -85,7 +86,8 @@ def test_only_names_in_braces_are_fields(template):
         ('{"text": "{text}", "a": 1}', '{"text": "T", "a": 1}'),
         ('{"a": {"b": {text}}}', '{"a": {"b": T}}'),
         ('{"a":{text}}', '{"a":T}'),
-        ("{text} {} {0} {a.b} {x!r} { text }", "T {} {0} {a.b} {x!r} { text }"),
+        ("{text} {} {.} {a:b} { text }", "T {} {.} {a:b} { text }"),
+        ("{{text.a}} {{0}} {text}", "{text.a} {0} T"),
         ("{text} {a\nb} {", "T {a\nb} {"),
         ("{{text}} {text}", "{text} T"),
         ("{{body}} {text}", "{body} T"),
@@ -99,6 +101,28 @@ def test_only_names_in_braces_are_fields(template):
 def test_braces(template, expected):
     """Literal braces stay, doubled ones name a field without filling it."""
     assert raw(template) == expected
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["text.__class__", "text[0]", "0", "text!r", "text:>10", "text: >10", "text!r:>10",
+     "labels.__class__", "other.__init__.__globals__[x]", "text.__class__.__mro__[1]"],
+)  # fmt: skip
+def test_fields_are_plain_names(field):
+    """What str.format would look up, convert or format is an error that names the fix."""
+    with pytest.raises(PromptError, match="plain name of a column") as error:
+        raw(f"{{text}} {{{field}}}")
+    assert f"double them: {{{{{field}}}}}." in str(error.value)
+    assert raw(f"{{text}} {{{{{field}}}}}", "T") == f"T {{{field}}}"
+
+
+@given(st.text(alphabet="ab.{}[]!:0_()*+?\\^$|<>% \n"), st.text(max_size=10))
+def test_a_template_is_filled_or_refused(template, value):
+    """Whatever its braces, and the value comes out as it went in."""
+    rows = Rows(("a", "b.a", "("), [(value, "x", "y")])
+    with suppress(PromptError):
+        ((message,),) = PromptTemplate(template + "{a}").render(rows, LABELS)
+        assert message[1].endswith(value)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ def write_table(path, n_rows):
         rows.writerows([i, f"value {i % 97} {'word ' * 40}"] for i in range(n_rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_memory_does_not_grow_with_the_table(clf, ending, tmp_path):
     """Eight times the rows, about the same peak; no row lost, doubled or out of place."""
@@ -91,13 +92,13 @@ def test_memory_does_not_grow_with_the_table(clf, ending, tmp_path):
         pytest.importorskip("pyarrow")
     clf.to_json(tmp_path / "model.json")
     peaks = []
-    for n_rows in (400, 3200):
+    for n_rows in (200, 1600):
         output = tmp_path / f"out.{ending}"
         write_table(tmp_path / "in.csv", n_rows)
         tracemalloc.start()
         main([
             "predict", str(tmp_path / "model.json"), str(tmp_path / "in.csv"),
-            "--output", str(output), "--batch-size", "100", "--no-cache",
+            "--output", str(output), "--batch-size", "50", "--no-cache",
         ])  # fmt: skip
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sklearn_logprob._errors import BackendError, LogprobError, PromptTooLongError
 from sklearn_logprob._types import Request, TokenUsage
 from sklearn_logprob.backends._http import HttpError
+from sklearn_logprob.backends._params import MALFORMED, optional_text
 
 __all__ = ["Reply", "ask_body", "continues", "explain", "read_reply", "thinks"]
 
@@ -231,7 +232,7 @@ def read_reply(content: Mapping[str, Any]) -> Reply | None:
         why = (details.get("category"), details.get("explanation"))
         return Reply(
             text="".join(b["text"] for b in blocks if b.get("type") == "text"),
-            stop_reason=content.get("stop_reason"),
+            stop_reason=optional_text(content.get("stop_reason")),
             thought=any("thinking" in str(block.get("type")) for block in blocks),
             refusal=": ".join(text for text in why if text),
             usage=TokenUsage(
@@ -240,5 +241,5 @@ def read_reply(content: Mapping[str, Any]) -> Reply | None:
                 cached_tokens=cached,
             ),
         )
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except MALFORMED:
         return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeAlias
@@ -68,28 +68,35 @@ class Crew(ABC):
 
 
 class Threads(Crew):
-    """Asks in threads."""
+    """Asks in threads that no end of the process waits for: Ctrl-C ends at once."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._pool = ThreadPoolExecutor(self._limit)
+        self._lock = threading.Lock()
+        self._n_threads = 0
 
     def take(self, indices: Sequence[int]) -> None:
-        self._ready.extend(indices)
-        for _ in indices:
-            self._pool.submit(self._work)
+        with self._lock:
+            self._ready.extend(indices)
+            new = min(len(indices), self._limit - self._n_threads)
+            self._n_threads += new
+        for _ in range(new):
+            threading.Thread(target=self._work, daemon=True).start()
 
     def dismiss(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._failed = True
 
     def _work(self) -> None:
-        index = self._next()
-        if index is None:
-            return
-        try:
-            self._end(index, self._ask(index, self._requests[index]))
-        except BaseException as error:
-            self._end(index, error)
+        while True:
+            with self._lock:
+                index = self._next()
+                if index is None:
+                    self._n_threads -= 1
+                    return
+            try:
+                self._end(index, self._ask(index, self._requests[index]))
+            except BaseException as error:
+                self._end(index, error)
 
 
 class Tasks(Crew):

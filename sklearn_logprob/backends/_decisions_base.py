@@ -29,7 +29,7 @@ from sklearn_logprob.backends._decisions import (
 from sklearn_logprob.backends._http import HttpError, call_json
 from sklearn_logprob.backends._limits import Heed, Metered
 from sklearn_logprob.backends._overlap import overlap
-from sklearn_logprob.backends._params import check_common
+from sklearn_logprob.backends._params import MALFORMED, check_common
 
 __all__ = ["DecisionsBackend"]
 
@@ -207,7 +207,7 @@ class DecisionsBackend(Metered, ABC, BaseEstimator):
             refusal = refusal_in(content, answer)
             shown = {} if refusal else self._probabilities(answer)
             return refusal, shown, self._usage(content.get("usage") or {})
-        except (LookupError, TypeError, ValueError, AttributeError):
+        except MALFORMED:
             said = json.dumps(content, ensure_ascii=False)
         said = (said.replace(key, "[key]") if key else said)[:300]
         raise BackendError(

@@ -14,7 +14,7 @@ from sklearn_logprob._errors import (
 from sklearn_logprob._types import Request, TokenUsage
 from sklearn_logprob.backends._http import HttpError
 from sklearn_logprob.backends._openai_wire import Reply, read_position
-from sklearn_logprob.backends._params import temperature_of
+from sklearn_logprob.backends._params import MALFORMED, optional_text, temperature_of
 
 __all__ = ["WHO_RETURNS_LOGPROBS", "ask_body", "explain", "read_reply"]
 
@@ -170,9 +170,10 @@ def read_reply(content: Mapping[str, Any]) -> Reply | None:
                 cached_tokens=int(usage.get("cachedContentTokenCount") or 0),
             ),
             text="".join(str(part.get("text") or "") for part in parts),
-            finish_reason=candidate.get("finishReason"),
+            finish_reason=optional_text(candidate.get("finishReason")),
+            build=str(content.get("modelVersion") or ""),
         )
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except MALFORMED:
         return None
 
 

@@ -13,8 +13,9 @@ import torch
 
 from sklearn_logprob._errors import BackendError, UnsupportedRequestError
 from sklearn_logprob._types import Message
+from sklearn_logprob.backends._control_texts import MARK, ControlTexts
 from sklearn_logprob.backends._hf_load import load, resolve
-from sklearn_logprob.backends._hf_passes import Passes
+from sklearn_logprob.backends._hf_passes import Passes, Rows
 from sklearn_logprob.backends._hf_source import Source
 from sklearn_logprob.backends._trie import TokenTrie, continuation
 
@@ -22,7 +23,6 @@ __all__ = ["HfEngine", "Question", "Reading", "Step", "load_engine", "resolve"]
 
 Tokens = tuple[int, ...]
 
-MOST_VALUES = 1 << 28  # that a batch may hold in its mask or its log-probabilities
 TAIL = 64  # characters before a label that can change how it is split into tokens
 IMPOSSIBLE = -1e30  # nats: what models write for tokens that they must not say
 
@@ -91,14 +91,22 @@ class HfEngine:
         # Without any token there is no distribution over the next.
         self._empty = [min(self.ends, default=0) if begin is None else begin]
         self._pieces: dict[int, str] = {}
+        added = self._tokenizer.added_tokens_decoder.values()
+        texts = [token.content for token in added if token.special]
+        self._control = ControlTexts([*texts, *self._tokenizer.all_special_tokens])
         # of this object, for a cache of the class would keep all weights alive
         self._trie = functools.lru_cache(maxsize=1024)(self._split_labels)
 
     def split(self, text: str, *, chat: bool = False) -> list[int]:
-        """Split text into tokens; control tokens are read in chat prompts only."""
-        found = self._tokenizer(
-            text, add_special_tokens=False, split_special_tokens=not chat, verbose=False
-        )
+        """Split text into tokens; control tokens are those that a chat template wrote."""
+        if chat and MARK in text:
+            pieces = self._control.pieces(text)
+            return [t for piece, control in pieces for t in self._split(piece, control)]
+        return self._split(text, chat)
+
+    def _split(self, text: str, control: bool) -> list[int]:
+        options = {"add_special_tokens": False, "split_special_tokens": not control}
+        found = self._tokenizer(text, **options, verbose=False)
         return list(found["input_ids"])
 
     def tokenize(self, text: str, *, chat: bool = False) -> list[int]:
@@ -146,6 +154,7 @@ class HfEngine:
 
     def chat_text(self, messages: Sequence[Message]) -> str:
         """Write chat messages as the model's own template does, up to the answer."""
+        messages = [(role, self._control.mark(content)) for role, content in messages]
         answer_start = ""
         if messages[-1][0] == "assistant":
             # behind the generation prompt, which may hold more than the message's start
@@ -171,7 +180,7 @@ class HfEngine:
             key=lambda i: (questions[i].max_tokens, len(questions[i].tokens)),
         )
         while todo:  # longest first: if memory is short, it shows at once
-            batch = todo[-self._fitting([questions[i] for i in todo[-batch_size:]]) :]
+            batch = self._together(questions, todo[-batch_size:])
             try:
                 with self.lock, torch.inference_mode():
                     readings = self._read([questions[i] for i in batch])
@@ -190,26 +199,22 @@ class HfEngine:
                     "a smaller model, dtype='bfloat16', shorter texts or device='cpu'."
                 )
 
-    def _fitting(self, questions: Sequence[Question]) -> int:
-        """Count the rows whose masks and log-probabilities are of reasonable size."""
-        n_nodes = max(1, *(len(q.trie.inner) for q in questions))
-        longest = max(len(q.tokens) for q in questions) + n_nodes
-        most = MOST_VALUES // max(n_nodes * self._passes.n_vocab, longest**2)
-        return max(1, min(len(questions), most))
+    def _together(self, questions: Sequence[Question], todo: list[int]) -> list[int]:
+        """Take those from the end that go well into one pass."""
+        longest_first = [questions[i] for i in reversed(todo)]
+        return todo[-self._passes.fitting(*_asked(longest_first)) :]
 
     def _read(self, questions: Sequence[Question]) -> list[Reading]:
-        nodes = [q.trie.inner[1:] for q in questions]
-        n_more = max(q.max_tokens for q in questions) - 1
-        rows = self._passes.begin([q.tokens for q in questions], nodes, n_more)
+        rows = self._passes.begin(*_asked(questions))
         readings = [
             Reading(n_shared, after)
             for n_shared, after in zip(
-                rows.n_shared, _wanted(rows.log_probs, questions), strict=True
+                rows.n_shared, _wanted(rows, questions), strict=True
             )
         ]
         n_top = max(q.n_top for q in questions)
         dice = [self._dice(q.seed) for q in questions]
-        log_probs = rows.log_probs[:, 0]
+        log_probs = rows.log_probs[rows.first]
         going = set(range(len(questions)))
         while True:
             steps = _steps(log_probs, dice, n_top)
@@ -229,20 +234,29 @@ class HfEngine:
         return torch.Generator(self._passes.model.device).manual_seed(seed)
 
 
+def _asked(
+    questions: Sequence[Question],
+) -> tuple[list[list[int]], list[list[Tokens]], int]:
+    """Give prompts, the nodes behind each, and how many tokens may follow."""
+    nodes = [question.trie.inner[1:] for question in questions]
+    n_more = max(question.max_tokens for question in questions) - 1
+    return [question.tokens for question in questions], nodes, n_more
+
+
 def _wanted(
-    log_probs: torch.Tensor, questions: Sequence[Question]
+    rows: Rows, questions: Sequence[Question]
 ) -> list[dict[Tokens, dict[int, float]]]:
     """Fetch the log-probabilities that the labels need, and no others."""
     places = [
-        (row, node, token)
-        for row, question in enumerate(questions)
-        for node, tokens in enumerate(question.trie.children.values())
+        (node, token)
+        for first, question in zip(rows.first.tolist(), questions, strict=True)
+        for node, tokens in enumerate(question.trie.children.values(), first)
         for token in tokens
     ]
     if not places:
         return [{} for _ in questions]
-    index = torch.tensor(places, device=log_probs.device).unbind(1)
-    values = iter(log_probs[index].tolist())
+    index = torch.tensor(places, device=rows.log_probs.device).unbind(1)
+    values = iter(rows.log_probs[index].tolist())
     return [
         {
             path: {token: next(values) for token in tokens}

@@ -2,8 +2,9 @@
 
 A row is a prompt, and behind it the tree of the labels' beginnings: every token of the
 tree sees the prompt and its own ancestors, so that one pass gives the next-token
-distribution after the prompt and after each of these beginnings. What the prompts of a
-batch have in common is evaluated once, and its keys and values are copied.
+distribution after the prompt and after each of these beginnings. Rows stand one behind
+the other in one sequence, without padding, and what they begin with stands before them
+once; that no row sees another is a matter of the mask.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.utils.rnn import pad_sequence
 
 __all__ = ["Passes", "Rows"]
 
@@ -25,6 +25,10 @@ Path = tuple[int, ...]
 
 WORTH_SHARING = 16  # tokens: evaluating fewer apart costs more than it saves
 LARGEST_MASK = 1 << 26  # entries: 8192 tokens that each see all before them
+MOST_VALUES = 1 << 28  # log-probabilities that a pass may hold
+# Tokens that a pass does well with: fewer do not fill the processor, and with more the
+# attention to what the mask then hides begins to count.
+FULL = {"cpu": 512, "cuda": 4096}
 
 # How far two ways to evaluate the same may be apart: nats, averaged over the vocabulary.
 TRIAL_ERROR = {torch.float32: 1e-3}
@@ -50,6 +54,23 @@ class Passes:
         with torch.inference_mode():
             self.side_by_side = self._understands_trees()
 
+    def fitting(
+        self,
+        prompts: Sequence[list[int]],
+        nodes: Sequence[Sequence[Path]],
+        n_more: int = 0,
+    ) -> int:
+        """Count the rows, from the first on, that go well into one pass."""
+        start = self._start(prompts)[0]
+        paths = np.array([len(row) for row in nodes])
+        tokens = np.cumsum([len(row) - start + n_more for row in prompts] + paths)
+        fits = (
+            (tokens <= FULL.get(self.model.device.type, FULL["cuda"]))
+            & (np.cumsum(1 + paths) * self.n_vocab <= MOST_VALUES)
+            & self._goes_together(start, tokens)
+        )
+        return max(1, int(np.count_nonzero(fits)))
+
     def begin(
         self,
         prompts: Sequence[list[int]],
@@ -60,20 +81,28 @@ class Passes:
 
         A node's own beginnings stand before it among the nodes of its row.
         """
-        longest = max(map(len, prompts)) + max(map(len, nodes)) + n_more
-        # A layer with a window counts padding as well, so there rows go alone.
-        if self.side_by_side and longest < self._window and longest**2 < LARGEST_MASK:
+        start = self._start(prompts)[0]
+        tokens = sum(len(p) - start + n_more for p in prompts) + sum(map(len, nodes))
+        if self.side_by_side and self._goes_together(start, tokens):
             return _SideBySide(self, prompts, nodes, n_more)
         return _OneByOne(self, prompts, nodes)
 
+    def _goes_together(self, start: int, tokens: Any) -> Any:
+        """Whether so many tokens can be one sequence behind a beginning."""
+        # A layer with a window counts what it passes over, other rows as well.
+        seen = start + tokens
+        return (seen < self._window) & (tokens * seen < LARGEST_MASK)
+
     def run(
-        self, ids: NDArray[np.int64], n_kept: int, **arguments: Any
+        self, ids: NDArray[np.int64], wanted: NDArray[np.int64], **arguments: Any
     ) -> tuple[torch.Tensor, Any]:
-        """Give the log-probabilities after the last `n_kept` tokens, and the cache."""
+        """Give the log-probabilities after the wanted places of a row, and the cache."""
+        places = self.tensor(wanted)
         if self._keeps:
-            arguments["logits_to_keep"] = n_kept
-        output = self.model(input_ids=self.tensor(ids), **arguments)
-        log_probs = torch.log_softmax(output.logits[:, -n_kept:].float(), dim=-1)
+            arguments["logits_to_keep"] = places
+        output = self.model(input_ids=self.tensor(ids[None]), **arguments)
+        logits = output.logits[0] if self._keeps else output.logits[0, places]
+        log_probs = torch.log_softmax(logits.float(), dim=-1)
         return log_probs, getattr(output, "past_key_values", None)
 
     def tensor(self, values: NDArray[Any]) -> torch.Tensor:
@@ -81,27 +110,29 @@ class Passes:
         return torch.from_numpy(values).to(self.model.device)
 
     def mask(self, sees: NDArray[np.bool_]) -> torch.Tensor:
-        """Turn what each token sees, (rows, tokens, seen), into what attention adds."""
+        """Turn what each token sees, (tokens, seen), into what attention adds."""
         dtype = self.model.dtype
         hidden = torch.finfo(dtype).min
         mask = torch.zeros((), dtype=dtype, device=self.model.device)
-        return torch.where(self.tensor(sees), mask, hidden).to(dtype)[:, None]
+        return torch.where(self.tensor(sees), mask, hidden).to(dtype)[None, None]
 
     def share(self, prompts: Sequence[list[int]]) -> tuple[int, Any, bool]:
         """Give the length and the cache of what prompts begin with, and if it is new."""
-        common = _beginning(prompts)[: min(map(len, prompts)) - 1]
-        known, cache = self._shared
-        if known != common[: len(known)]:
-            known, cache = [], None
-        new = len(prompts) > 1 and len(common) - len(known) >= WORTH_SHARING
+        length, new = self._start(prompts)
         if new:
-            known = common
-            _, cache = self.run(np.array([known]), 1, use_cache=True)
-            self._shared = known, cache
-        if cache is not None:
-            cache = copy.deepcopy(cache)  # the rows will add to it
-            cache.batch_repeat_interleave(len(prompts))
-        return len(known), cache, new
+            known = np.array(prompts[0][:length])
+            _, cache = self.run(known, np.array([length - 1]), use_cache=True)
+            self._shared = prompts[0][:length], cache
+        # the rows will add to it
+        return length, copy.deepcopy(self._shared[1]) if length else None, new
+
+    def _start(self, prompts: Sequence[list[int]]) -> tuple[int, bool]:
+        """Count the tokens that need no evaluation for each row, and say if it is new."""
+        common = _beginning(prompts)[: min(map(len, prompts)) - 1]
+        known = self._shared[0]
+        length = len(known) if known == common[: len(known)] else 0
+        new = len(prompts) > 1 and len(common) - length >= WORTH_SHARING
+        return (len(common), True) if new else (length, False)
 
     def _understands_trees(self) -> bool:
         """Try on made-up prompts whether rows side by side get what each gets alone.
@@ -116,9 +147,11 @@ class Passes:
         slow = _OneByOne(self, prompts, nodes)
         try:
             fast = _SideBySide(self, prompts, nodes, 1)
-            difference = fast.log_probs - slow.log_probs
-            after = fast.go_on([c, a]) - slow.go_on([c, a])
-            worst = max(float(d.abs().mean()) for d in (*difference, after))
+            differences = [
+                fast.log_probs - slow.log_probs,
+                fast.go_on([c, a]) - slow.go_on([c, a]),
+            ]
+            worst = max(float(d.abs().mean(1).max()) for d in differences)
         except Exception as error:  # whatever a model's code says to a strange mask
             worst, why = float("inf"), f"{error!r}"
         else:
@@ -139,13 +172,16 @@ class Rows:
 
     Attributes
     ----------
-    log_probs : Tensor of shape (n_rows, 1 + n_nodes, n_vocabulary)
-        After the prompt, and after each node. Rows with fewer nodes end with zeros.
+    log_probs : Tensor of shape (n_rows + n_nodes, n_vocabulary)
+        After the prompt and after each node of the first row, of the second, and so on.
+    first : ndarray of shape (n_rows,)
+        Where each row begins in it.
     n_shared : list of int
         How many tokens of each row were not evaluated for it.
     """
 
     log_probs: torch.Tensor
+    first: NDArray[np.int64]
     n_shared: list[int]
 
     def go_on(self, tokens: Sequence[int]) -> torch.Tensor:
@@ -154,7 +190,7 @@ class Rows:
 
 
 class _SideBySide(Rows):
-    """All rows in one pass, padded on the left, the nodes on the right."""
+    """All rows in one sequence, each prompt with its nodes behind it."""
 
     def __init__(
         self,
@@ -168,54 +204,55 @@ class _SideBySide(Rows):
         self.n_shared = [start] * len(prompts)
         if new:
             self.n_shared[0] = 0
-        width = max(map(len, prompts)) - start
-        size = width + max(map(len, nodes))
-        ids = np.zeros((len(prompts), size), dtype=np.int64)
-        positions = np.zeros_like(ids)
-        sees = np.zeros((*ids.shape, start + size), dtype=bool)
-        # Padding sees itself: where a token sees nothing, attention is not a number.
-        sees[:, np.arange(size), start + np.arange(size)] = True
-        for i, (prompt, paths) in enumerate(zip(prompts, nodes, strict=True)):
-            first = width - (len(prompt) - start)
-            ids[i, first:width] = prompt[start:]
-            positions[i, first:width] = np.arange(start, len(prompt))
-            sees[i, :, :start] = True
-            sees[i, first:, start + first : start + width] = np.tri(
-                size - first, width - first, dtype=bool
+        sizes = [
+            len(p) - start + len(paths) for p, paths in zip(prompts, nodes, strict=True)
+        ]
+        ends = np.cumsum(sizes)
+        ids, positions = np.zeros((2, ends[-1]), dtype=np.int64)
+        sees = np.zeros((ends[-1], start + ends[-1]), dtype=bool)
+        sees[:, :start] = True
+        wanted = []
+        for prompt, paths, end in zip(prompts, nodes, ends, strict=True):
+            behind = end - len(paths)  # the prompt
+            begin = behind - (len(prompt) - start)
+            ids[begin:behind] = prompt[start:]
+            positions[begin:behind] = np.arange(start, len(prompt))
+            sees[begin:end, start + begin : start + behind] = np.tri(
+                end - begin, behind - begin, dtype=bool
             )
-            place = {path: start + width + j for j, path in enumerate(paths)}
-            for j, path in enumerate(paths, width):
-                ids[i, j] = path[-1]
-                positions[i, j] = len(prompt) + len(path) - 1
-                sees[i, j, [place[path[:n]] for n in range(1, len(path) + 1)]] = True
+            place = {path: start + behind + j for j, path in enumerate(paths)}
+            for j, path in enumerate(paths, behind):
+                ids[j] = path[-1]
+                positions[j] = len(prompt) + len(path) - 1
+                sees[j, [place[path[:n]] for n in range(1, len(path) + 1)]] = True
+            wanted.append(np.arange(behind - 1, end))
+        self.first = _starts(wanted)
         # What follows sees the prompt as its last token does, but no node.
-        self._seen = sees[:, width - 1].copy()
-        self._next = np.array([[len(prompt)] for prompt in prompts])
-        log_probs, self._cache = passes.run(
+        self._seen = sees[[places[0] for places in wanted]]
+        self._next = np.array([len(prompt) for prompt in prompts])
+        self.log_probs, self._cache = passes.run(
             ids,
-            1 + size - width,
+            np.concatenate(wanted),
             attention_mask=passes.mask(sees),
-            position_ids=passes.tensor(positions),
+            position_ids=passes.tensor(positions[None]),
             past_key_values=cache,
             use_cache=n_more > 0 or cache is not None,
         )
-        n_nodes = torch.tensor([[len(paths)] for paths in nodes], device=log_probs.device)
-        unused = torch.arange(1 + size - width, device=log_probs.device) > n_nodes
-        self.log_probs = log_probs.masked_fill_(unused[:, :, None], 0)
 
     def go_on(self, tokens: Sequence[int]) -> torch.Tensor:
         """Add a token to each prompt and give the log-probabilities after it."""
-        self._seen = np.pad(self._seen, ((0, 0), (0, 1)), constant_values=True)
+        n = len(tokens)
+        self._seen = np.hstack([self._seen, np.eye(n, dtype=bool)])
         log_probs, self._cache = self._passes.run(
-            np.array(tokens)[:, None],
-            1,
-            attention_mask=self._passes.mask(self._seen[:, None]),
-            position_ids=self._passes.tensor(self._next),
+            np.array(tokens),
+            np.arange(n),
+            attention_mask=self._passes.mask(self._seen),
+            position_ids=self._passes.tensor(self._next[None]),
             past_key_values=self._cache,
             use_cache=True,
         )
         self._next = self._next + 1
-        return log_probs[:, 0]
+        return log_probs
 
 
 class _OneByOne(Rows):
@@ -231,7 +268,8 @@ class _OneByOne(Rows):
         self._prompts = [list(prompt) for prompt in prompts]
         self.n_shared = [0] * len(prompts)
         rows = [self._row(p, paths) for p, paths in zip(prompts, nodes, strict=True)]
-        self.log_probs = pad_sequence(rows, batch_first=True)
+        self.first = _starts(rows)
+        self.log_probs = torch.cat(rows)
 
     def go_on(self, tokens: Sequence[int]) -> torch.Tensor:
         """Add a token to each prompt and give the log-probabilities after it."""
@@ -244,12 +282,15 @@ class _OneByOne(Rows):
         ends = [p for p in paths if not any(q[: len(p)] == p != q for q in paths)] or [()]
         found: dict[Path, torch.Tensor] = {}
         for end in ends:
-            ids = np.array([[*prompt, *end]])
-            everything = torch.ones(ids.shape, device=self._passes.model.device)
+            ids = np.array([*prompt, *end])
+            everything = torch.ones((1, len(ids)), device=self._passes.model.device)
             log_probs, _ = self._passes.run(
-                ids, 1 + len(end), attention_mask=everything, use_cache=False
+                ids,
+                np.arange(len(prompt) - 1, len(ids)),
+                attention_mask=everything,
+                use_cache=False,
             )
-            found |= {end[:n]: log_probs[0, n] for n in range(1 + len(end))}
+            found |= {end[:n]: log_probs[n] for n in range(1 + len(end))}
         return torch.stack([found[path] for path in [(), *paths]])
 
 
@@ -258,3 +299,8 @@ def _beginning(sequences: Sequence[list[int]]) -> list[int]:
     first, last = min(sequences), max(sequences)
     differs = (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
     return first[: next(differs, len(first))]
+
+
+def _starts(parts: Sequence[Any]) -> NDArray[np.int64]:
+    """Give where each of several parts begins when they stand one behind the other."""
+    return np.cumsum([0, *map(len, parts)])[:-1]

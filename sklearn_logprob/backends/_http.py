@@ -193,7 +193,7 @@ def _read(reply: requests.Response, who: str, secret: str) -> dict[str, Any]:
         )
     try:
         content = json.loads(reply.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if reply.ok and isinstance(content, dict):
         return content

@@ -1,7 +1,7 @@
-"""The file that a model's weights are in, and the format that this CPU reads fastest.
+"""The file that a model's weights are in, and the format that they are computed in.
 
-llama.cpp multiplies by what is in the file. CPUs with AVX512-BF16 multiply 16-bit floats
-several times faster than 4-bit integers; converting takes seconds and is done once.
+llama.cpp multiplies by what is in the file, and CPUs multiply floats two to four times
+faster than 4-bit integers; converting takes seconds and is done once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import mmap
 import os
+import platform
 import shutil
 import struct
 import warnings
@@ -21,8 +22,6 @@ from typing import Any
 
 from platformdirs import user_cache_dir
 
-from sklearn_logprob.backends._cpu import cpu_has
-
 __all__ = ["engine_module", "find_gguf", "find_weights"]
 
 FORMATS = {"bf16": 32, "f16": 1, "f32": 0}
@@ -32,8 +31,11 @@ round what is multiplied as well, and are slower."""
 FLOATS = set(FORMATS.values())
 """File types that are 16- or 32-bit floats already."""
 
-LARGEST = 1 << 29
-"""Bytes up to which "auto" converts: the converted file is several times as large."""
+LARGEST = 1 << 28
+"""Bytes up to which "auto" converts: the converted file is up to seven times as large."""
+
+MEASURED = {"x86_64", "AMD64"}
+"""Processors for which "auto" converts, as `platform.machine` names them."""
 
 HEADER = 1 << 26
 """Bytes at the start of a file that hold all that is said about it."""
@@ -102,7 +104,7 @@ def find_weights(
     status = path.stat()
     digest = _digest(path, status.st_size, status.st_mtime_ns)
     auto = weights == "auto"
-    wanted = _fastest(path, status.st_size, status.st_mtime_ns) if auto else weights
+    wanted = _computed(path, status.st_size, status.st_mtime_ns) if auto else weights
     converted = None if wanted == "as-is" else _converted(path, digest, wanted, _folder())
     if converted is None:
         return path, {"weights": digest}
@@ -110,11 +112,15 @@ def find_weights(
 
 
 @functools.lru_cache(maxsize=8)
-def _fastest(path: Path, size: int, mtime_ns: int) -> str:
-    """Name the format for this CPU: one that floats are computed in, or the file's."""
-    if not cpu_has("avx512_bf16") or size > LARGEST:
+def _computed(path: Path, size: int, mtime_ns: int) -> str:
+    """Name the format that "auto" stands for: the same on every CPU of a kind.
+
+    Some CPUs (AMD's with AVX512-BF16) are faster still with 16 bits, others (Intel's) are
+    slower. With one format for all, answers and classifiers move between them.
+    """
+    if platform.machine() not in MEASURED or size > LARGEST:
         return "as-is"
-    return "as-is" if _file_type(path) in (None, *FLOATS) else "bf16"
+    return "as-is" if _file_type(path) in (None, *FLOATS) else "f32"
 
 
 def _file_type(path: Path) -> int | None:

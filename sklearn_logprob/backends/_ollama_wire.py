@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from sklearn_logprob._types import Request, TokenUsage
 from sklearn_logprob.backends._openai_wire import Reply, read_position
-from sklearn_logprob.backends._params import temperature_of
+from sklearn_logprob.backends._params import MALFORMED, optional_text, temperature_of
 
 __all__ = ["ask_body", "full_name", "read_reply", "reasoned", "server_url"]
 
@@ -139,9 +139,9 @@ def read_reply(content: Mapping[str, Any]) -> Reply | None:
                 completion_tokens=int(content.get("eval_count") or 0),
             ),
             text=str(chat["content"] if chat else content["response"]),
-            finish_reason=content.get("done_reason"),
+            finish_reason=optional_text(content.get("done_reason")),
         )
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except MALFORMED:
         return None
 
 

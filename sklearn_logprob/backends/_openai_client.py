@@ -152,6 +152,8 @@ class Connection:
 
     Attributes
     ----------
+    client : openai.AsyncOpenAI
+        To be awaited on the background loop.
     proven : set of str
         Models that have returned log-probabilities.
     refused : dict of str to str
@@ -184,9 +186,9 @@ class Connection:
             "http_client": _http_client(background_loop()),
         }
         if api_version is None:
-            self._client = openai.AsyncOpenAI(base_url=url, **params)
+            self.client = openai.AsyncOpenAI(base_url=url, **params)
         else:
-            self._client = openai.AsyncAzureOpenAI(
+            self.client = openai.AsyncAzureOpenAI(
                 azure_endpoint=re.sub(r"/(openai(/v1)?/?)?$", "", url),
                 api_version=api_version,
                 **params,
@@ -211,7 +213,7 @@ class Connection:
             If it refused, or was not there.
         """
         _log.debug("to %s: %s", self.url, body)
-        raw = await self._client.post(
+        raw = await self.client.post(
             "/chat/completions", body=body, cast_to=openai.AsyncAPIResponse[str]
         )
         text = raw.http_response.content.decode(errors="replace")  # JSON is UTF-8

@@ -15,7 +15,14 @@ from sklearn_logprob._errors import (
     RefusedError,
 )
 
-__all__ = ["WHO_RETURNS_LOGPROBS", "excerpt", "explain", "instead", "refusal"]
+__all__ = [
+    "WHO_RETURNS_LOGPROBS",
+    "excerpt",
+    "explain",
+    "explain_status",
+    "instead",
+    "refusal",
+]
 
 WHO_RETURNS_LOGPROBS = (
     "Log-probabilities come from OpenAI's gpt-4.1* and gpt-5.1 to 5.4 (with "
@@ -85,8 +92,14 @@ def explain(
             "network."
         )
     if isinstance(error, openai.APIStatusError):
-        return _explain_status(
-            error, index=index, model=model, url=url, key=key, api_key_env=api_key_env
+        return explain_status(
+            error.status_code,
+            error.body or error.message,
+            index=index,
+            model=model,
+            url=url,
+            key=key,
+            api_key_env=api_key_env,
         )
     return BackendError(f"The client failed to ask {who}: {type(error).__name__}.")
 
@@ -166,17 +179,9 @@ def refusal(text: str) -> str | None:
     return choice["message"].get("refusal") or None
 
 
-def _took_too_long(error: BaseException | None) -> bool:
-    """Tell a slow server from a lost connection, which aiohttp's transport mixes up."""
-    while error is not None:
-        if isinstance(error, TimeoutError | asyncio.TimeoutError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _explain_status(
-    error: openai.APIStatusError,
+def explain_status(
+    status: int,
+    body: object,
     *,
     index: int,
     model: str,
@@ -184,13 +189,42 @@ def _explain_status(
     key: str,
     api_key_env: str,
 ) -> LogprobError:
-    status = error.status_code
-    told = error.body.get("message") if isinstance(error.body, dict) else None
-    said = excerpt(str(told or error.body or error.message), key)
+    """Say what a refusal means and what mends it.
+
+    Parameters
+    ----------
+    status : int
+        Of HTTP.
+    body : dict or str
+        What the server said: ``message``, ``code`` and ``type``, or any text.
+    index : int
+        Which request it was.
+    model, url : str
+        Who was asked, and where.
+    key : str
+        The key, to be removed from what the server said.
+    api_key_env : str
+        The environment variable that holds the key.
+
+    Returns
+    -------
+    error : LogprobError
+        Ours, to be raised.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends._openai_errors import explain_status
+    >>> who = dict(index=0, model="m", url="u", key="k", api_key_env="K")
+    >>> type(explain_status(400, {"code": "content_filter"}, **who)).__name__
+    'RefusedError'
+    """
+    told = body if isinstance(body, dict) else {}
+    code, kind = told.get("code"), told.get("type")
+    said = excerpt(str(told.get("message") or body), key)
     refused = f"{model!r} at {url} refused (HTTP {status}): {said.rstrip('.')}."
-    if error.code in REFUSES_ROW:
+    if code in REFUSES_ROW:
         return RefusedError(f"{{row}} cannot be answered: {refused}", index)
-    if _is_too_long(error, said):
+    if _is_too_long(status, code, kind, said):
         return PromptTooLongError(
             f"The prompt of {{row}} is too long. {refused} Shorten the text, or use a "
             "model or server with a longer context.",
@@ -201,16 +235,25 @@ def _explain_status(
             f"{refused} If it allows fewer alternatives, lower max_top_logprobs=. "
             f"{instead(model)}"
         )
-    if error.code == "insufficient_quota":
+    if code == "insufficient_quota":
         return BackendError(f"{refused} Check the plan and billing of the account.")
     family = status if status // 100 == 4 else status // 100 * 100
     advice = _ADVICE.get(family, "").format(env=api_key_env)
     return BackendError(f"{refused} {advice}".strip())
 
 
-def _is_too_long(error: openai.APIStatusError, said: str) -> bool:
+def _took_too_long(error: BaseException | None) -> bool:
+    """Tell a slow server from a lost connection, which aiohttp's transport mixes up."""
+    while error is not None:
+        if isinstance(error, TimeoutError | asyncio.TimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _is_too_long(status: int, code: object, kind: object, said: str) -> bool:
     return (
-        error.code == "context_length_exceeded"
-        or error.type == "exceed_context_size_error"
-        or (error.status_code == 400 and "maximum context length" in said)
+        code == "context_length_exceeded"
+        or kind == "exceed_context_size_error"
+        or (status == 400 and "maximum context length" in said)
     )

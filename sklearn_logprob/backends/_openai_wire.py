@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from sklearn_logprob._types import Request, TokenLogprobs, TokenUsage
-from sklearn_logprob.backends._params import temperature_of
+from sklearn_logprob.backends._params import MALFORMED, optional_text, temperature_of
 
 __all__ = [
     "WHOLE_CHARACTERS",
@@ -169,6 +169,8 @@ class Reply(NamedTuple):
         The answer's text.
     finish_reason : str or None
         Why the server stopped.
+    build : str, default=""
+        What it says of the model behind the name.
 
     Examples
     --------
@@ -183,6 +185,7 @@ class Reply(NamedTuple):
     usage: TokenUsage
     text: str
     finish_reason: str | None
+    build: str = ""
 
     @property
     def placeholders(self) -> bool:
@@ -250,9 +253,10 @@ def read_reply(text: str) -> Reply | None:
                 cached_tokens=int(details.get("cached_tokens") or 0),
             ),
             text=str(choice["message"].get("content") or ""),
-            finish_reason=choice.get("finish_reason"),
+            finish_reason=optional_text(choice.get("finish_reason")),
+            build=str(body.get("system_fingerprint") or ""),
         )
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except MALFORMED:
         return None
 
 
@@ -280,8 +284,10 @@ def read_position(entry: Mapping[str, Any]) -> TokenLogprobs:
 
 
 def _text(entry: Mapping[str, Any]) -> str:
+    given = entry.get("bytes")
     try:
-        return bytes(entry.get("bytes") or ()).decode() or str(entry["token"])
+        text = bytes(given).decode() if isinstance(given, list) else ""
+        return text or str(entry["token"])
     except ValueError:  # a part of a character
         return str(entry["token"])
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+from contextlib import suppress
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
 from sklearn.base import BaseEstimator
 
+from sklearn_logprob._errors import ExposedKeyWarning
 from sklearn_logprob._types import Request
 
-__all__ = ["check_common", "temperature_of"]
+__all__ = ["MALFORMED", "check_common", "optional_text", "temperature_of"]
+
+MALFORMED = (
+    ArithmeticError,  # 1e999 as a count
+    AttributeError,
+    LookupError,
+    RecursionError,  # JSON that is nested too deep
+    TypeError,
+    ValueError,
+)
+"""What reading a reply raises that is not in its format."""
 
 LEAST = {"max_concurrency": 1, "max_retries": 0, "max_top_logprobs": 0}
 VARIABLES = ("api_key_env", "access_token_env")
 
 
 def check_common(backend: BaseEstimator) -> None:
-    """Check the counts and the names of environment variables that a backend has.
+    """Check counts, the names of environment variables, and how a key would travel.
 
     Parameters
     ----------
@@ -24,6 +41,11 @@ def check_common(backend: BaseEstimator) -> None:
     ------
     ValueError
         If a count is too small, or what should name a variable cannot be a name.
+
+    Warns
+    -----
+    ExposedKeyWarning
+        If there is a key, and it would go to another machine without encryption.
 
     Examples
     --------
@@ -43,6 +65,50 @@ def check_common(backend: BaseEstimator) -> None:
                 f"The {name!r} parameter of {owner} must be an integer of at least "
                 f"{LEAST[name]}. Got {value!r} instead."
             )
+    _check_transport(backend)
+
+
+def _check_transport(backend: BaseEstimator) -> None:
+    url = backend._url() if hasattr(backend, "_url") else getattr(backend, "base_url", "")
+    parts = urlsplit(str(url))
+    variables = (getattr(backend, name, None) for name in VARIABLES)
+    keys = [name for name in variables if name and os.environ.get(name, "").strip()]
+    if parts.scheme == "http" and keys and not _is_this_machine(parts.hostname or ""):
+        warnings.warn(
+            f"The key in {keys[0]!r} goes to {parts.hostname} over plain HTTP, where all "
+            "machines on the way can read it, and the texts: use https://, a tunnel to "
+            "localhost, or unset the variable.",
+            ExposedKeyWarning,
+            stacklevel=4,
+        )
+
+
+def _is_this_machine(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return f".{host}".endswith(".localhost")
+
+
+def optional_text(value: object) -> str | None:
+    """Give what a server says as text, where it says anything.
+
+    Parameters
+    ----------
+    value : object
+        A value of its JSON.
+
+    Returns
+    -------
+    text : str or None
+        None for null.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends._params import optional_text
+    >>> optional_text("length"), optional_text(None)
+    ('length', None)
+    """
+    return None if value is None else str(value)
 
 
 def temperature_of(request: Request) -> int:

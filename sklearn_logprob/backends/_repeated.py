@@ -46,6 +46,11 @@ class RepeatedBackend(ABC, BaseEstimator):
         """The most calls of the model that a request takes."""
         return self._times() * int(getattr(self._inner(), "requests_per_row", 1))
 
+    @property
+    def all_at_once(self) -> bool:
+        """Whether `answer` should get all requests in one call."""
+        return bool(getattr(self._inner(), "all_at_once", False))
+
     def sent_for(self, request: Request) -> Request:
         """Give what is sent to the model for a request.
 

@@ -23,6 +23,7 @@ from sklearn_logprob._errors import (
 )
 from sklearn_logprob._types import Message, Request, TokenLogprobs, TokenUsage
 from sklearn_logprob.backends._http import HttpError, call_json
+from sklearn_logprob.backends._params import MALFORMED
 from sklearn_logprob.backends._trie import TokenTrie, continuation
 
 __all__ = ["UNDERFLOW", "Served", "Step", "TokenServer", "Written", "log_prob"]
@@ -176,7 +177,7 @@ class TokenServer(ABC):
         """Take a reply apart, or say that it is in no format that is known here."""
         try:
             return reader(reply)
-        except (LookupError, TypeError, ValueError, AttributeError):
+        except MALFORMED:
             pass
         said = str(reply).replace(self.key or "\0", "[key]")[:300]
         raise BackendError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,7 @@ def _objects(text: str) -> Iterator[Mapping[str, Any]]:
     for start in starts[-MOST_OBJECTS:]:
         try:
             yield decoder.raw_decode(text, start)[0]
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
 
 
@@ -160,7 +160,7 @@ def _number(value: Any) -> float | None:
         written = _NUMBER.fullmatch(value)
         if written is None:
             return None
-        return float(written[1]) / (100 if written[2] else 1)
+        value = float(written[1]) / (100 if written[2] else 1)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if isfinite(value) and value >= 0 else None
+    return float(value) if 0 <= value <= sys.float_info.max else None

@@ -260,9 +260,9 @@ class GeminiBackend(Metered, BaseEstimator):
             )
         shown = reply.positions and reply.positions[0].top
         if shown and not (request.top_logprobs > 1 and reply.placeholders):
-            return Answer(reply.positions, usage=reply.usage)
+            return Answer(reply.positions, usage=reply.usage, build=reply.build)
         if reply.text and not request.top_logprobs:
-            return Answer(usage=reply.usage, draws=((reply.text, 1),))
+            return Answer(usage=reply.usage, draws=((reply.text, 1),), build=reply.build)
         blocked = (content.get("promptFeedback") or {}).get("blockReason")
         if blocked or reply.finish_reason not in NOT_BLOCKED:
             raise RefusedError(

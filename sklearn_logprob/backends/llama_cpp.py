@@ -41,9 +41,9 @@ class LlamaCppBackend(BaseEstimator):
     weights : {"auto", "as-is", "bf16", "f16", "f32"}, default="auto"
         Format that the weights are computed in. "as-is" is that of the file. Others are
         converted once, into the user's cache folder or the one that the environment
-        variable ``SKLEARN_LOGPROB_WEIGHTS`` names. "auto" is 16-bit floats ("bf16") for
-        files of up to 512 MB with fewer bits, on CPUs that compute in them (AVX512-BF16):
-        several times faster, and log-probabilities move by hundredths; else "as-is".
+        variable ``SKLEARN_LOGPROB_WEIGHTS`` names. "auto" is 32-bit floats ("f32") for
+        files of up to 256 MB with fewer bits, on x86-64: two to four times faster, and
+        nearer to what the weights say exactly; else "as-is".
     n_ctx : int, default=4096
         Context length in tokens: prompt and label together must fit.
     n_threads : int, default=None
@@ -52,8 +52,8 @@ class LlamaCppBackend(BaseEstimator):
     Notes
     -----
     Chat messages are written with the chat template in the file; a raw prompt goes in
-    as it is. Text of chat messages is read for control tokens (``<|im_end|>``), as
-    llama.cpp's own server does; raw prompts are not.
+    as it is. Control tokens (``<|im_end|>``) come from the chat template only: the same
+    text in a message, or in a raw prompt, is split like any other.
 
     Examples
     --------
@@ -110,13 +110,14 @@ class LlamaCppBackend(BaseEstimator):
         UnsupportedRequestError
             If chat messages meet a file without a chat template.
         """
-        vocab = self._engine().vocab
+        vocab = _vocab(self._engine())
         failures = []
         for index, request in enumerate(requests):
             text, chat = self._text(vocab, request)
             longest = max((vocab.n_tokens(c) for c in request.choices), default=0)
             room = self.n_ctx - longest - request.max_tokens
-            if len(text.encode()) + MORE > room:  # only then is it worth to count
+            most = len(text.encode(errors="surrogatepass")) + MORE
+            if most > room:  # only then is it worth to count
                 size = len(vocab.prompt(text, chat=chat))
                 if size > room:
                     needed = size + self.n_ctx - room
@@ -142,7 +143,7 @@ class LlamaCppBackend(BaseEstimator):
             Position of the request, and its answer.
         """
         engine = self._engine()
-        vocab = engine.vocab
+        vocab = _vocab(engine)
         rows = {}
         for index, request in enumerate(requests):
             text, chat = self._text(vocab, request)
@@ -169,6 +170,14 @@ class LlamaCppBackend(BaseEstimator):
     def _engine(self) -> Any:
         path, _ = find_weights(self.model_path, self.weights)
         return engine_module().load_engine(str(path), self.n_ctx, self.n_threads)
+
+
+def _vocab(engine: Any) -> Any:
+    from sklearn_logprob.backends._chat_vocab import (  # noqa: PLC0415 -- llama-cpp-python
+        chat_vocab,
+    )
+
+    return chat_vocab(engine)
 
 
 def _evaluate(engine: Any, run: Sequence[Line]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -12,7 +14,13 @@ from sklearn.base import BaseEstimator
 
 from sklearn_logprob._errors import MissingKeyError, PromptTooLongError
 from sklearn_logprob._types import Answer, Outcome, Request, TokenLogprobs, TokenUsage
-from sklearn_logprob.backends._llama_wire import DECIMALS, SHOWN, LlamaServer, NextTokens
+from sklearn_logprob.backends._llama_wire import (
+    BELIEVED,
+    DECIMALS,
+    SHOWN,
+    LlamaServer,
+    NextTokens,
+)
 from sklearn_logprob.backends._overlap import overlap
 from sklearn_logprob.backends._params import check_common
 from sklearn_logprob.backends._trie import TokenTrie
@@ -173,7 +181,10 @@ class LlamaServerBackend(BaseEstimator):
         """
         if not requests:
             return iter(())
-        ask = partial(self._ask, self._server())
+        server = self._server()
+        ask = partial(
+            self._ask, server, _build(server, int(time.monotonic() // BELIEVED))
+        )
         return overlap(ask, requests, self.max_concurrency)
 
     def _server(self) -> LlamaServer:
@@ -201,13 +212,15 @@ class LlamaServerBackend(BaseEstimator):
             )
         return key
 
-    def _ask(self, server: LlamaServer, index: int, request: Request) -> Answer:
+    def _ask(
+        self, server: LlamaServer, build: str, index: int, request: Request
+    ) -> Answer:
         n_top = min(request.top_logprobs, self.max_top_logprobs)
         tokens, choices = server.split(request)
         if request.max_tokens > 1 or request.draw or not n_top:
             text, steps, usage = server.generate(tokens, request, n_top, index)
             if not n_top:
-                return Answer(usage=usage, draws=((text, 1),))
+                return Answer(usage=usage, draws=((text, 1),), build=build)
         else:
             first = server.likeliest(tokens, max(n_top, SHOWN), index)
             steps, usage = [first], TokenUsage(len(tokens), 1, first.cached)
@@ -218,7 +231,14 @@ class LlamaServerBackend(BaseEstimator):
             tuple(TokenLogprobs(*step.said, step.top(n_top)) for step in steps),
             tuple(zip(request.choices, scored, strict=True)),
             usage,
+            build=build,
         )
+
+
+@functools.lru_cache(maxsize=16)
+def _build(server: LlamaServer, period: int) -> str:
+    """Give the build of the server, as it said less than half a minute ago."""
+    return str(server.call("/props").get("build_info") or "")
 
 
 def _scores(

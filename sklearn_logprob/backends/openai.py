@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import openai
 from sklearn.base import BaseEstimator
@@ -15,19 +15,19 @@ from sklearn_logprob._errors import (
     BackendError,
     LogprobError,
     LogprobsUnavailableError,
-    RefusedError,
-    UnreadableAnswerError,
     UnsupportedRequestError,
 )
 from sklearn_logprob._types import Answer, Outcome, Request
 from sklearn_logprob.backends._limits import Heed, Metered
+from sklearn_logprob.backends._openai_batch import BatchDesk, check_mode
 from sklearn_logprob.backends._openai_client import (
     Connection,
     connection,
     read_key,
     server_url,
 )
-from sklearn_logprob.backends._openai_errors import excerpt, explain, instead, refusal
+from sklearn_logprob.backends._openai_errors import excerpt, explain, instead
+from sklearn_logprob.backends._openai_reading import answer_of
 from sklearn_logprob.backends._openai_wire import (
     WHOLE_CHARACTERS,
     Reply,
@@ -39,6 +39,7 @@ from sklearn_logprob.backends._openai_wire import (
 from sklearn_logprob.backends._overlap import overlap
 from sklearn_logprob.backends._params import check_common
 from sklearn_logprob.backends._presets import wants_key
+from sklearn_logprob.backends._prices import Price
 
 __all__ = ["OpenAIBackend"]
 
@@ -72,6 +73,10 @@ class OpenAIBackend(Metered, BaseEstimator):
         For Azure's dated routes, such as ``"2024-10-21"``; `base_url` is then the
         resource, ``"https://NAME.openai.azure.com"``, and `model` the deployment. Azure's
         route that ends in ``/openai/v1`` needs none.
+    mode : {"live", "batch"}, default="live"
+        "batch" sends everything in files, through jobs that may take a day and cost half.
+        An interrupted call goes on waiting for its jobs when it is made again, in another
+        process too.
     max_concurrency : int, default=8
         The most requests at the same time.
     max_retries : int, default=5
@@ -87,7 +92,7 @@ class OpenAIBackend(Metered, BaseEstimator):
         How many US dollars to spend on it. The error comes before the limit is crossed.
     price : tuple of float, default=None
         US dollars for one million tokens: (prompt, cached, generated). None: the list
-        price, where it is known.
+        price, where it is known, or half of it for a batch.
 
     Attributes
     ----------
@@ -129,6 +134,7 @@ class OpenAIBackend(Metered, BaseEstimator):
         max_top_logprobs: int = 20,
         extra_body: Mapping[str, Any] | None = None,
         api_version: str | None = None,
+        mode: Literal["live", "batch"] = "live",
         max_concurrency: int = 8,
         max_retries: int = 5,
         timeout: float = 60.0,
@@ -145,6 +151,7 @@ class OpenAIBackend(Metered, BaseEstimator):
         self.max_top_logprobs = max_top_logprobs
         self.extra_body = extra_body
         self.api_version = api_version
+        self.mode = mode
         self.max_concurrency = max_concurrency
         self.max_retries = max_retries
         self.timeout = timeout
@@ -153,6 +160,11 @@ class OpenAIBackend(Metered, BaseEstimator):
         self.max_requests = max_requests
         self.max_cost = max_cost
         self.price = price
+
+    @property
+    def all_at_once(self) -> bool:
+        """Whether `answer` should get all requests in one call."""
+        return self.mode == "batch"
 
     def answer_identity(self) -> dict[str, Any]:
         """Give what an answer depends on besides the request.
@@ -192,6 +204,7 @@ class OpenAIBackend(Metered, BaseEstimator):
         """
         url = self._url()
         check_common(self)
+        check_mode(self)
         self._check_limits()
         if not requests:
             return
@@ -238,6 +251,9 @@ class OpenAIBackend(Metered, BaseEstimator):
 
     def _answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         asked, whom = self._connection(), self._whom()
+        if self.mode == "batch":
+            yield from BatchDesk(self, asked, self._body, self._gate()).answer(requests)
+            return
         unproven = whom not in asked.proven and any(r.top_logprobs for r in requests)
         gate = self._gate()
         outcomes = overlap(
@@ -257,6 +273,12 @@ class OpenAIBackend(Metered, BaseEstimator):
                 if self._is_openai() and whom not in asked.proven:
                     asked.refused[whom] = str(error)
                 raise
+
+    def _price(self) -> Price | None:
+        price = super()._price()
+        if price is None or self.price is not None or self.mode == "live":
+            return price
+        return Price(*(dollars / 2 for dollars in price))
 
     def _connection(self) -> Connection:
         url = self._url()
@@ -288,31 +310,11 @@ class OpenAIBackend(Metered, BaseEstimator):
     ) -> Answer:
         body = self._body(request)
         reply, text = await self._post(asked, heed, index, body)
-        who = f"{self.model!r} at {asked.url}"
-        if reply.finish_reason == "content_filter" or not reply.text:
-            why = refusal(text)
-            if why:
-                raise RefusedError(f"{who} refuses to answer {{row}}: {why}.", index)
         hidden = request.top_logprobs and reply.withholds_token(request)
         if hidden and not self._is_openai():
             again = body | WHOLE_CHARACTERS
             reply, text = await self._post(asked, heed, index, again)
-        if not request.top_logprobs:
-            if not reply.text:
-                raise UnreadableAnswerError(
-                    f"{who} answered {{row}} with no text (finish_reason: "
-                    f"{reply.finish_reason}). A model that reasons first needs a higher "
-                    "limit, such as extra_body={'max_completion_tokens': 4000}.",
-                    index,
-                )
-            return Answer(usage=reply.usage, draws=((reply.text, 1),))
-        if not reply.positions or (request.top_logprobs > 1 and reply.placeholders):
-            what = "only placeholders for" if reply.positions else "no"
-            raise LogprobsUnavailableError(
-                f"{who} answered with {what} log-probabilities "
-                f"(finish_reason: {reply.finish_reason}). {instead(self.model)}"
-            )
-        return Answer(reply.positions, usage=reply.usage)
+        return answer_of(reply, text, request, index, model=self.model, url=asked.url)
 
     async def _post(
         self, asked: Connection, heed: Heed, index: int, body: dict[str, Any]
