@@ -59,7 +59,13 @@ def write_report(
         cells=len(names) * (cells["n"].nunique() - 1),
         standings=standings(cells),
     )
-    parts = [top, _losses(cells), _readouts(cells), _no_labels(cells)]
+    parts = [
+        top,
+        _losses(cells),
+        _calibrators(cells),
+        _readouts(cells),
+        _no_labels(cells),
+    ]
     parts.append(_thresholds(cells))
     for name in names:
         draw(cells, name, folder / f"accuracy_{name}.png")
@@ -71,6 +77,13 @@ def write_report(
 
 def _place(names: pd.Series) -> pd.Series:
     return names.map(list(SOURCES).index)
+
+
+def _calibrators(cells: pd.DataFrame) -> str:
+    return (
+        "## The default calibrator against others\n\nOn label scores alone, without the "
+        f"other tokens.\n\n{standings(cells, 'ours, labels')}\n"
+    )
 
 
 def _losses(cells: pd.DataFrame) -> str:

@@ -67,6 +67,7 @@ sphinx_gallery_conf = {
     "ignore_pattern": "recorded|small_server",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
+    "capture_repr": (),
     "download_all_examples": False,
     "min_reported_time": 1e9,
     "image_srcset": ["2x"],
@@ -118,10 +119,10 @@ def api_index():
 
 
 def skip(*event):
-    """Leave out what others wrote: scikit-learn's methods of every estimator."""
+    """Leave out what others wrote, as scikit-learn did for every estimator."""
     thing = event[3]
-    home = getattr(thing, "__module__", None) or "sklearn_logprob"
-    return None if home.startswith("sklearn_logprob") else True
+    ours = (getattr(thing, "__module__", None) or "").startswith("sklearn_logprob")
+    return True if inspect.isroutine(thing) and not ours else None
 
 
 def toctree(pages):

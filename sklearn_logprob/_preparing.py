@@ -128,8 +128,8 @@ def _check_ensemble(estimator: Any, labels: Labels, scorer: LabelScorer) -> None
     if estimator.readout not in ("labels", "auto"):
         raise ValueError(
             "The 'readout' parameter of LogprobClassifier must be 'labels' or 'auto' "
-            "with PromptEnsemble(combine='stack'), which weights the label scores; tokens go "
-            f"with combine='average'. Got {estimator.readout!r} instead."
+            "with PromptEnsemble(combine='stack'), which weights the label scores; "
+            f"tokens go with combine='average'. Got {estimator.readout!r} instead."
         )
 
 

@@ -228,6 +228,8 @@ class Backend(Protocol):
         The most alternatives that it returns at a position; 0 if it cannot.
     decides : bool
         May be left out. Whether it is asked with options instead of choices.
+    all_at_once : bool
+        May be left out. Whether it gets all requests in one call of `answer`.
 
     Examples
     --------

@@ -39,6 +39,7 @@ class Fate:
     instead: dict[str, Any] = field(default_factory=dict)
     looks: int = 3
     errors: list[dict[str, Any]] = field(default_factory=list)
+    torn: bool = False  # the results have strange lines, and end within the last one
     cut: bool = False  # the connection breaks once the job has begun
 
 
@@ -152,6 +153,8 @@ class BatchServer:
         for name, found in (("output_file_id", good[::-1]), ("error_file_id", bad)):
             if found:
                 content = "\n".join(map(json.dumps, found)).encode() + b"\n"
+                if fate.torn:
+                    content = b'[1]\n7\n\n{"custom_id": 3}\n' + content[:-50]
                 job[name] = self.add_file(content, name)["id"]
 
 

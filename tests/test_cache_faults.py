@@ -104,7 +104,7 @@ def test_a_damaged_database_is_set_aside(filled, name):
     assert filled.get_many(KEYS) == [None] * 200
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(9))
 def test_whatever_bytes_change_no_answer_is_wrong(filled, seed):
     """Flipped, zeroed or cut anywhere: what is found is what was stored, or a miss."""
     rng, path = random.Random(seed), database(filled)

@@ -137,6 +137,7 @@ def test_no_dollar_more_than_allowed(tmp_path):
     assert limit - 4 * 20 * dearest <= spent <= limit  # 20: 16 and what is handed over
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limits",
     [{"requests_per_minute": 1200}, {"tokens_per_minute": 1200 * 21}],

@@ -143,8 +143,9 @@ def test_good_replies_are_read(name):
     assert read(said).text == "a"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_replies_are_read_or_refused(name, data):
     """None, or a reply whose parts are of their types: never an error of ours."""
@@ -177,6 +178,7 @@ def test_a_count_of_bytes_takes_no_memory():
     assert _openai_wire.read_position(entry).token == "a"
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(
     st.recursive(ODD, lambda x: st.dictionaries(st.sampled_from("ab"), x, max_size=3)),
@@ -189,7 +191,8 @@ def test_what_a_model_writes_is_read_or_not(said, around):
             assert read.min() > 0 and read.sum() == pytest.approx(1)
 
 
-@settings(max_examples=150)
+@pytest.mark.slow
+@settings(max_examples=100)
 @given(data=st.data())
 def test_stored_answers_are_read_or_missed(data):
     """Any change of what is stored gives an answer of the right types, or none."""

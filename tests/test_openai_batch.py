@@ -196,6 +196,14 @@ def test_errors_belong_to_their_rows(server, cache):
     assert len(cache) == 2
 
 
+def test_lines_that_cannot_be_read_are_rows_without_an_answer(server, cache):
+    """A file that is cut off, or holds something else, loses the rows that it lost."""
+    server.fates.append(Fate(torn=True))
+    found = outcomes(batch(server), cache=cache)
+    assert failed(found) == [0]  # the results come in reverse
+    assert len(cache) == 5
+
+
 def test_what_is_wrong_with_all_is_raised_after_what_came(server, cache):
     """Where a server returns no log-probabilities, for instance."""
     bare = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}

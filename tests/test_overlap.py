@@ -334,3 +334,30 @@ def test_the_process_ends_without_a_word(more):
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+BLOCKED = """
+import time
+from sklearn_logprob import Request
+from sklearn_logprob.backends._overlap import overlap
+
+def ask(index, request):
+    print("asked", flush=True)
+    time.sleep(30)
+
+list(overlap(ask, [Request((("user", "Why?"),))] * 4, 4))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_ctrl_c_ends_the_process_whatever_threads_wait_for():
+    """It is not held up until the slowest server has answered."""
+    with subprocess.Popen(
+        [sys.executable, "-c", BLOCKED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) != 0

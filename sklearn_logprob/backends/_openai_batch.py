@@ -307,8 +307,11 @@ class BatchDesk:
             if file:
                 content = self._call(client.files.content(file)).content
                 for text in content.splitlines():
+                    line = None
                     with suppress(ValueError):  # cut off: it counts as not answered
-                        yield json.loads(text)
+                        line = json.loads(text)
+                    if isinstance(line, dict):
+                        yield line
 
     def _deliver(self, name: str, line: dict[str, Any]) -> Iterator[tuple[int, Outcome]]:
         for index in self._asked.pop(name):
