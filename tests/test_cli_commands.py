@@ -344,14 +344,22 @@ def test_predict_can_use_another_threshold(model, reviews, tmp_path):
         assert row["prediction"] == ("low" if positive else "high")
 
 
-def test_explore_and_stability_write_what_they_say(server, model, reviews, tmp_path):
+def test_explore_and_stability_write_what_they_say(
+    server, model, reviews, tmp_path, capsys
+):
     """A page with every row; a table with a row for each text in each wording."""
     page, table = tmp_path / "page.html", tmp_path / "frame.csv"
     main(["explore", str(model), str(reviews), "--output", str(page)])
     assert "<script" in page.read_text() and "of six" in page.read_text()
-    main(["stability", str(reviews), "--text", "review", "--backend", "openai:test",
-          "--style", "plain", "--style", "question", "--label-style", "given",
-          "--output", str(table)])  # fmt: skip
+    ask = ["stability", str(reviews), "--text", "review", "--backend", "openai:test",
+           "--style", "plain", "--style", "question", "--label-style", "given"]  # fmt: skip
+    server.calls.clear()
+    capsys.readouterr()
+    main([*ask, "--dry-run"])
+    told = capsys.readouterr().out
+    assert server.calls == []
+    main([*ask, "--output", str(table)])
+    assert f"{N} rows: {len(server.calls)} requests to send" in told
     frame = read_csv(table)
     assert len(frame) == 2 * N
     assert {row["style"] for row in frame} == {"plain", "question"}
