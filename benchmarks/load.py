@@ -29,7 +29,7 @@ from _machine import describe
 HERE = Path(__file__).resolve().parent
 CHUNK = 4096
 PROMPT = "Review: {}. A slow start, but warm and funny in the end. Positive or negative?"
-RUNS = {1: 500, 16: 10_000, 64: 30_000, 256: 100_000}
+RUNS = {1: 300, 16: 2000, 64: 4000, 256: 100_000}
 QUICK = {1: 100, 256: 12_288}
 COLUMNS = {
     "concurrency": "in flight",

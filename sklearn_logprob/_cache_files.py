@@ -132,9 +132,12 @@ def open_database(directory: str) -> Any:
         return opened
     claim(path)
     # without culling, the size limit never throws an answer out
-    opened = diskcache.Cache(
-        directory, disk=_TextDisk, eviction_policy="none", cull_limit=0
-    )
+    try:
+        opened = diskcache.Cache(
+            directory, disk=_TextDisk, eviction_policy="none", cull_limit=0
+        )
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise sqlite3.DatabaseError(f"its settings are damaged: {error}") from error
     opened.close()  # another thread may be first to register its own
     _databases[key] = path.stat().st_ino, opened
     return opened
@@ -204,7 +207,8 @@ def is_damage(error: Exception) -> bool:
     >>> is_damage(sqlite3.OperationalError("database or disk is full"))
     False
     """
-    if type(error) is sqlite3.DatabaseError:  # its subclasses mean something else
+    # subclasses mean something else; a damaged name in a message may be no text
+    if type(error) in (sqlite3.DatabaseError, UnicodeDecodeError):
         return True
     return isinstance(error, sqlite3.OperationalError) and any(
         text in str(error) for text in OTHER_TABLES
@@ -253,7 +257,7 @@ def _is_sound(path: Path) -> bool:
             found.text_factory = bytes
             found.execute(COLUMNS).fetchall()
             return bool(found.execute("PRAGMA quick_check(1)").fetchone()[0] == b"ok")
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         return False
 
 

@@ -218,13 +218,13 @@ class Cache:
         try:
             try:
                 return work()
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 self.close()  # it may be in the middle of something
                 if not is_damage(error):
                     raise
                 self._set_aside(error)
                 return work()
-        except (sqlite3.DatabaseError, OSError) as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError, OSError) as error:
             self.close()
             self._say(
                 f"The cache {self.directory!r} cannot be used: {error}. Work goes on, "

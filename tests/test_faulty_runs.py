@@ -86,22 +86,22 @@ def test_two_processes_and_eight_threads(tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_ends_at_once_and_keeps_what_was_paid_for(tmp_path):
     """Whatever the server still has under way; the next run asks for the rest only."""
-    out, slow = tmp_path / "scores.npy", faulty.Faults(delay=0.3)
+    out, slow = tmp_path / "scores.npy", faulty.Faults(delay=1.0)
     with served(tmp_path, slow) as server:
-        with client(server, tmp_path / "cache", 100, out) as process:
+        with client(server, tmp_path / "cache", 200, out) as process:
             while len(server.answered()) < 32:
                 time.sleep(0.02)
             pressed = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert ended(process) != 0
-            assert time.monotonic() - pressed < 3
+            assert time.monotonic() - pressed < 7  # all would take ten more
         paid = len(server.answered())
         kept = len(Cache(tmp_path / "cache"))
         assert paid - 32 <= kept <= paid
         before = len(server.requests())
-        with client(server, tmp_path / "cache", 100, out) as process:
+        with client(server, tmp_path / "cache", 200, out, concurrency=64) as process:
             assert ended(process) == 0
-        assert len(server.requests()) - before == 100 - kept
+        assert len(server.requests()) - before == 200 - kept
         assert check(np.load(out), server, allowed=32)[:3] == (0, 0, 0)
 
 
