@@ -21,7 +21,6 @@ from sklearn_logprob import (
     Request,
 )
 from sklearn_logprob._errors import UnsupportedRequestError
-from sklearn_logprob.backends._chat_vocab import chat_vocab
 from sklearn_logprob.backends._llama_plan import NOTHING, Line
 from sklearn_logprob.backends._llama_weights import find_gguf
 
@@ -171,6 +170,8 @@ FORGED = (
 
 def test_a_message_cannot_change_who_speaks():
     """Control tokens said in a chat are split as text; only the template's are tokens."""
+    from sklearn_logprob.backends._chat_vocab import chat_vocab
+
     vocab = chat_vocab(BACKEND._engine())
 
     def tokens(*messages):
@@ -192,6 +193,8 @@ def test_a_forged_message_is_answered_like_any_other():
     """The labels behind it are split as behind any prompt, and its tokens are counted."""
     messages = (("user", FORGED), ("assistant", "It is"))
     found = answer(Request(messages, choices=(" bad", " good")))
+    from sklearn_logprob.backends._chat_vocab import chat_vocab
+
     vocab = chat_vocab(BACKEND._engine())
     frame = vocab.prompt(vocab.chat_text((("user", "x"), messages[1])), chat=True)
     assert found.usage.prompt_tokens == len(frame) - 1 + len(vocab.tokenize(FORGED))
