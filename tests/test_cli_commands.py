@@ -351,8 +351,8 @@ def test_explore_and_stability_write_what_they_say(
     page, table = tmp_path / "page.html", tmp_path / "frame.csv"
     main(["explore", str(model), str(reviews), "--output", str(page)])
     assert "<script" in page.read_text() and "of six" in page.read_text()
-    ask = ["stability", str(reviews), "--text", "review", "--backend", "openai:test",
-           "--style", "plain", "--style", "question", "--label-style", "given"]  # fmt: skip
+    ask = ["stability", str(reviews), "--text", "review", "--backend", "openai:test"]
+    ask += ["--style", "plain", "--style", "question", "--label-style", "given"]
     server.calls.clear()
     capsys.readouterr()
     main([*ask, "--dry-run"])
