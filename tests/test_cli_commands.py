@@ -28,7 +28,8 @@ from sklearn_logprob.cli._rows import Texts
 from sklearn_logprob.cli._tables import Table
 
 N = 60
-FIT = ["--text", "review", "--seed", "1", "--threshold", "f1"]
+FIT = ["--text", "review", "--seed", "1", "--threshold", "f1", "--readout", "labels"]
+AS_FIT = {"threshold": "f1", "random_state": 1, "readout": "labels"}
 
 
 def answers(prompt):
@@ -85,7 +86,7 @@ def model(one_server, reviews):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_PROXY", "127.0.0.1")
         patch.setenv("OPENAI_BASE_URL", one_server.url)
-        clf = LogprobClassifier("openai:test", threshold="f1", random_state=1, cache=None)
+        clf = LogprobClassifier("openai:test", cache=None, **AS_FIT)
         clf.fit(Texts(X, "review"), y).to_json(path)
     return path
 
@@ -128,7 +129,7 @@ def test_fit_saves_what_python_fits(server, reviews, tmp_path, capsys):
     main(["fit", str(reviews), "--backend", "openai:test", "--output", str(path), *FIT])
     printed = capsys.readouterr().out
     X, y = rows_of(reviews)
-    clf = LogprobClassifier("openai:test", threshold="f1", random_state=1).fit(X, y)
+    clf = LogprobClassifier("openai:test", **AS_FIT).fit(X, y)
     loaded = LogprobClassifier.from_json(path)
     assert np.array_equal(loaded.predict_proba(X), clf.predict_proba(X))
     assert loaded.threshold_ == clf.threshold_
@@ -364,8 +365,10 @@ def test_several_columns_and_classes(tmp_path, capsys):
         for i in range(1, 31)
     ]
     table.write_text("\n".join(map(json.dumps, rows)))
-    main(["fit", str(table), "--text", "title", "--text", "year", "--prompt",
-          "{title}, {year}:", "--backend", "fake", "--output", str(path)])  # fmt: skip
+    fit = ["fit", str(table), "--text", "title", "--text", "year", "--output", str(path)]
+    main(
+        [*fit, "--prompt", "{title}, {year}:", "--backend", "fake", "--readout", "labels"]
+    )
     main(["evaluate", str(path), str(table), "--json"])
     told = json.loads(capsys.readouterr().out.partition(f"wrote {path}\n")[2])
     assert told["classes"] == ["0", "1", "2"] and told["seen_in_fit"] == 30
@@ -482,6 +485,27 @@ def test_rows_that_fail_are_blank(model, server, tmp_path, capsys):
     table.write_text('{"review": "new 8.00"}')
     server.script = [filtered]
     assert "X is the rows 0 to 0 of" in failure(capsys, *run_it)
+
+
+@pytest.mark.slow
+def test_help_imports_nothing_that_it_does_not_need():
+    """Beyond the package itself: no client, no plots, no model."""
+    code = """
+import sys, sklearn_logprob
+before = set(sys.modules)
+from sklearn_logprob.cli import main
+try:
+    main(["fit", "--help"])
+finally:
+    print(sorted(m for m in set(sys.modules) - before), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    own = {name for name in eval(done.stderr) if name.startswith("sklearn_logprob")}
+    assert own == {f"sklearn_logprob.cli{m}" for m in ("", "._parser", "._options")}
+    heavy = {"openai", "torch", "matplotlib", "tqdm", "llama_cpp", "requests"}
+    assert not heavy & set(eval(done.stderr))
 
 
 def test_wrong_arguments_are_2(capsys):

@@ -112,8 +112,9 @@ def _fit(command: Any) -> None:
     )
     command.add_argument(
         "--readout",
-        default="labels",
-        help="what answers are read for: labels (default), tokens or auto",
+        default="auto",
+        help="what answers are read for: labels, tokens or auto (default: as far as "
+        "tokens help)",
     )
     command.add_argument(
         "--threshold",
