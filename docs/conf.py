@@ -99,6 +99,7 @@ def complete(app, name, source):
     if name == "api":
         source[0] = "\n".join(api_index())
     source[0] = re.sub(r"\]\(examples/(\w+)\.py", r"](auto_examples/\1.rst", source[0])
+    source[0] = re.sub(r"\[([^]]+)\]\(\.\./[^)]+\)", r"\1", source[0])  # has no page
     gallery = "auto_examples/index.rst"
     source[0] = source[0].replace("](examples/GALLERY_HEADER.rst", f"]({gallery}")
     if name == "index":

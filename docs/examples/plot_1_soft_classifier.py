@@ -34,10 +34,15 @@ print("is right about", f"{hard.score(X_test, y_test):.1%} of them")
 # %%
 # The soft classifier
 # -------------------
-# The same answers, calibrated on the labelled reviews. Nothing is asked again.
+# The same answers, calibrated on the labelled reviews. Nothing is asked again. Here only
+# the label words are read; by default other tokens count too, as far as that helps.
 
 soft = LogprobClassifier(
-    RecordedAnswers(), prompt=PROMPT, verbalizer=WORDS, pos_label="fresh"
+    RecordedAnswers(),
+    prompt=PROMPT,
+    verbalizer=WORDS,
+    readout="labels",
+    pos_label="fresh",
 ).fit(X, y)
 for text, p in zip(X_test[:4], soft.predict_proba(X_test)[:4, 0], strict=True):
     print(f"P(fresh) = {p:.2f}  {text[:70]}")

@@ -20,6 +20,7 @@ clf = LogprobClassifier(
     RecordedAnswers(),
     prompt=PROMPT,
     verbalizer=WORDS,
+    readout="labels",
     threshold=PrecisionAtLeast(0.95),
     pos_label="fresh",
     random_state=0,

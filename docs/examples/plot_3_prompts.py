@@ -21,7 +21,9 @@ prompts = {
     "two examples, run on": PROMPT.replace("\n\n", "\n"),
     "two examples, set apart": PROMPT,
 }
-clf = LogprobClassifier(RecordedAnswers(), verbalizer=WORDS, random_state=0)
+clf = LogprobClassifier(
+    RecordedAnswers(), verbalizer=WORDS, readout="labels", random_state=0
+)
 search = GridSearchCV(
     clf,
     {"prompt": list(prompts.values()), "calibrator": [None, "temperature", "auto"]},
