@@ -29,6 +29,7 @@ from sklearn_logprob import (
     cross_val_proba,
 )
 from sklearn_logprob._page_data import LENGTHS, page_data, shorten
+from sklearn_logprob.priors import change_prior
 
 BACKEND = FakeBackend(
     {"great": {"good": 2.0}, "dull": {"good": -2.0}}, bias={"good": 1.0}
@@ -245,11 +246,20 @@ def test_out_of_fold_probabilities_did_not_see_the_row(readout):
 
 def test_out_of_fold_probabilities_are_those_of_fit():
     """In the folds that fit chose its threshold on."""
-    clf = fitted(random_state=0)
+    clf = fitted(random_state=0, readout="labels")
     codes = (np.array(Y) == "good").astype(int)
     scores, calibrator = clf.label_scores(X), clone(clf.calibrator_)
     P = cross_val_proba(calibrator, scores, codes, 5, 0)
     np.testing.assert_array_equal(proba(clf.explore(X, Y, out_of_fold=True)), P)
+
+
+def test_adapted_frequencies_hold_out_of_fold():
+    """The calibrator is fitted anew; the frequencies it is moved to are not learnt."""
+    clf = fitted(random_state=0)
+    before = proba(clf.explore(X, Y, out_of_fold=True))
+    adapted = clf.adapt_prior(class_prior=[0.9, 0.1])
+    after = proba(adapted.explore(X, Y, out_of_fold=True))
+    np.testing.assert_allclose(after, change_prior(before, [0.5, 0.5], [0.9, 0.1]))
 
 
 # ------------------------------------------------------------------ how it is written
