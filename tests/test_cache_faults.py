@@ -82,15 +82,14 @@ def later_schema(path):
     connection.close()
 
 
-def replace_text(path, old, new):
-    """As a bit that flips in the schema: the name in the error is no text."""
-    content = path.read_bytes()
-    assert old in content
-    path.write_bytes(content.replace(old, new))
+def no_text(path):
+    """Damage the schema, so that the name in SQLite's message is no text."""
+    content = path.read_bytes().replace(b"tableCache", b"tableC\xdd\xffhe")
+    path.write_bytes(content.replace(b"TABLE Cache", b"TABLE C\xdd\xff("))
 
 
 DAMAGE = {
-    "schema": lambda path: replace_text(path, b"TABLE Cache", b"TABLE C\xdd\xff("),
+    "a name that is no text": no_text,
     "no database": lambda path: path.write_bytes(b"These are my notes. " * 500),
     "header": lambda path: overwrite(path, 0, bytes(100)),
     "truncated": lambda path: os.truncate(path, 3 * 4096 + 100),
