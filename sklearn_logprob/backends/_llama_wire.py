@@ -25,7 +25,7 @@ from sklearn_logprob._errors import (
 from sklearn_logprob._types import Request, TokenUsage
 from sklearn_logprob.backends._http import HttpError, call_json
 from sklearn_logprob.backends._openai_wire import WHOLE_CHARACTERS
-from sklearn_logprob.backends._params import temperature_of
+from sklearn_logprob.backends._params import MALFORMED, temperature_of
 from sklearn_logprob.backends._trie import continuation
 
 __all__ = ["DECIMALS", "SHOWN", "LlamaServer", "Model", "NextTokens"]
@@ -211,7 +211,7 @@ class LlamaServer:
     ) -> Read:
         try:
             return reader(reply)
-        except (LookupError, TypeError, ValueError, AttributeError):
+        except MALFORMED:
             pass
         said = str(reply).replace(self.key or "\0", "[key]")[:300]
         raise BackendError(
