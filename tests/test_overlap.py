@@ -337,9 +337,12 @@ def test_the_process_ends_without_a_word(more):
 
 
 BLOCKED = """
+import signal
 import time
 from sklearn_logprob import Request
 from sklearn_logprob.backends._overlap import overlap
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs may inherit another
 
 def ask(index, request):
     print("asked", flush=True)

@@ -436,7 +436,7 @@ def test_a_pickle_holds_scores_and_not_what_they_are_made_from():
     S, y = simulate(16, n=500)
     report = make_report(S, y, threshold="f1_macro", random_state=0)
     empty = pickle.loads(pickle.dumps(report))
-    with pytest.raises(RuntimeError, match="pickled before it was looked at"):
+    with pytest.raises(RuntimeError, match="saved before it was looked at"):
         str(empty)
     assert report.scores is report.scores
     stored = pickle.dumps(report)

@@ -186,6 +186,7 @@ def test_other_weights_are_refused(tmp_path):
 
 def test_another_engine_warns(tmp_path):
     """Its scores may differ a little, and refusing would tie a file to one build."""
+    pytest.importorskip("llama_cpp")
     weights = tmp_path / "a.gguf"
     weights.write_bytes(b"GGUF" + bytes(1000))
     text = zero_shot(LlamaCppBackend(weights, weights="as-is")).to_json()

@@ -22,7 +22,27 @@ from sklearn_logprob.backends._openai_errors import (
 )
 from sklearn_logprob.backends._openai_wire import Reply, read_reply
 
-__all__ = ["answer_in_line", "answer_of"]
+__all__ = ["answer_in_line", "answer_of", "refused"]
+
+
+def refused(reply: Reply, text: str) -> str | None:
+    """Say why a reply is a refusal; None if it is none.
+
+    Parameters
+    ----------
+    reply : Reply
+        What `read_reply` found in the text.
+    text : str
+        The body.
+
+    Returns
+    -------
+    why : str or None
+        In the model's words, or ours.
+    """
+    if reply.finish_reason != "content_filter" and reply.text:
+        return None
+    return refusal(text)
 
 
 def answer_of(
@@ -68,10 +88,9 @@ def answer_of(
     (('Hi', 1),)
     """
     who = f"{model!r} at {url}"
-    if reply.finish_reason == "content_filter" or not reply.text:
-        why = refusal(text)
-        if why:
-            raise RefusedError(f"{who} refuses to answer {{row}}: {why}.", index)
+    why = refused(reply, text)
+    if why:
+        raise RefusedError(f"{who} refuses to answer {{row}}: {why}.", index)
     if not request.top_logprobs:
         if not reply.text:
             raise UnreadableAnswerError(

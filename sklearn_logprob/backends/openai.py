@@ -27,7 +27,7 @@ from sklearn_logprob.backends._openai_client import (
     server_url,
 )
 from sklearn_logprob.backends._openai_errors import excerpt, explain, instead
-from sklearn_logprob.backends._openai_reading import answer_of
+from sklearn_logprob.backends._openai_reading import answer_of, refused
 from sklearn_logprob.backends._openai_wire import (
     WHOLE_CHARACTERS,
     Reply,
@@ -311,7 +311,7 @@ class OpenAIBackend(Metered, BaseEstimator):
         body = self._body(request)
         reply, text = await self._post(asked, heed, index, body)
         hidden = request.top_logprobs and reply.withholds_token(request)
-        if hidden and not self._is_openai():
+        if hidden and not self._is_openai() and not refused(reply, text):
             again = body | WHOLE_CHARACTERS
             reply, text = await self._post(asked, heed, index, again)
         return answer_of(reply, text, request, index, model=self.model, url=asked.url)
