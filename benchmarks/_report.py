@@ -157,7 +157,7 @@ def _zero_shot(zero: pd.DataFrame) -> str:
     failed = zero[zero["failed"].notna()].itertuples() if "failed" in zero else []
     notes = "".join(f"\n{c.method} on {c.data}: `{c.failed}`\n" for c in failed)
     return (
-        "## Other packages, without labels\n\nThe same weights (float32 in transformers, "
+        "## Others, without labels\n\nThe same weights (float32 in transformers, "
         "for those packages), the first 200 test rows.\n\n"
         f"{table(['data', 'method', *METRICS], rows)}{notes}"
     )
