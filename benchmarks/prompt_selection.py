@@ -23,6 +23,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from sklearn_logprob import (
+    LlamaCppBackend,
     LogprobClassifier,
     LowLabelMassWarning,
     PromptEnsemble,
@@ -100,7 +101,13 @@ def reviews(subset: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
 def classifier(name: str) -> LogprobClassifier:
     """Ask with a template, or with all of them."""
     prompt = {**ASKED, **ENSEMBLES}[name]
-    return LogprobClassifier(prompt=prompt, verbalizer=VERBALIZER, random_state=0)
+    return LogprobClassifier(
+        LlamaCppBackend(weights="bf16"),
+        prompt=prompt,
+        verbalizer=VERBALIZER,
+        readout="labels",
+        random_state=0,
+    )
 
 
 def without_labels(name: str, train: Any, test: Any) -> tuple[float, float]:
