@@ -15,7 +15,9 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = [
@@ -48,15 +50,30 @@ def main() -> None:
     os.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     say("installing; compiling llama-cpp-python takes about four minutes")
     install_browser()
-    python = environment(".venv-test", sys.executable, ".[dev]", TORCH, **BUILD)
     if sys.argv[1:]:
+        python = environment(".venv-test", sys.executable, ".[dev]", TORCH, **BUILD)
         run(python, "-m", "pytest", *sys.argv[1:])
         return
+    with ThreadPoolExecutor() as pool:
+        beside = pool.submit(other_pythons)  # needs one core, and no compiler
+        this_python()
+        beside.result()
+
+
+def this_python() -> None:
+    """Check everything with everything installed."""
+    python = environment(".venv-test", sys.executable, ".[dev]", TORCH, **BUILD)
     run(python, "-m", "ruff", "check", ".")
     run(python, "-m", "ruff", "format", "--check", ".")
     run(python, "-m", "mypy")
     run(python, "-m", "sphinx", "-qW", "--keep-going", "docs", "docs/_build/html")
     audit(python)
+    say("all tests, with the embedded model")
+    run(python, "-m", "pytest")
+
+
+def other_pythons() -> None:
+    """Run the tests on the oldest and newest that is supported, one after the other."""
     for version, pins in {"3.10": OLDEST, "3.13": []}.items():
         interpreter = find(version)
         label = "oldest" if pins else "newest"
@@ -67,9 +84,8 @@ def main() -> None:
             interpreter = sys.executable
         say(f"{label} dependencies, without the compiled extra, on {interpreter}")
         other = environment(f".venv-test-{label}", interpreter, ".[test]", *pins)
-        run(other, "-m", "pytest", "-q", "-m", "not local and not slow", "tests")
-    say("all tests, with the embedded model")
-    run(python, "-m", "pytest")
+        tests = [other, "-m", "pytest", "-q", "-m", "not local and not slow", "tests"]
+        run(*tests, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def audit(python: str) -> None:
@@ -100,7 +116,15 @@ def environment(folder: str, interpreter: str, *packages: str, **variables: str)
     if not python.exists():
         run(interpreter, "-m", "venv", "--clear", folder)
     editable = ["-e", packages[0], *packages[1:]]
-    run(str(python), "-m", "pip", "install", "-q", *editable, **variables)
+    run(
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        *editable,
+        env={**os.environ, **variables},
+    )
     return str(python)
 
 
@@ -128,12 +152,15 @@ def find(version: str) -> str | None:
     return None
 
 
-def run(*command: str, **variables: str) -> None:
+def run(*command: str, **options: Any) -> None:
     """Run a command and show it; its failure ends everything."""
-    say(" ".join(command).replace(f"{ROOT}/", ""))
-    status = subprocess.run(command, env={**os.environ, **variables}, check=False)
-    if status.returncode:
-        sys.exit(f"failed: {' '.join(command)}")
+    said = " ".join(command).replace(f"{ROOT}/", "")
+    say(said)
+    done = subprocess.run(command, **options, text=True, check=False)
+    if done.stdout:  # what runs beside other things is shown when it has ended
+        say(f"{said}:\n{done.stdout}")
+    if done.returncode:
+        sys.exit(f"failed: {said}")
 
 
 def say(text: str) -> None:
