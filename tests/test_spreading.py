@@ -245,12 +245,14 @@ def test_a_killed_worker_of_loky_is_an_error(backend, cache):
 
 
 INTERRUPTED = """
+import signal
 import sys
 from joblib import parallel_config
 from sklearn_logprob.cache import Cache
 from test_spreading import Logged, run
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs may inherit another
     with parallel_config("loky", n_jobs=2):
         run(Logged(sys.argv[1], delay=0.005), range(2000), Cache(sys.argv[2]))
 """

@@ -578,7 +578,7 @@ def test_memory_that_runs_out_halves_the_batch(backend):
     finally:
         hook.remove()
     together, *parts = sizes[:-1]
-    assert together > most >= max(parts)
+    assert together > 60 >= max(parts)
     for one_answer, other in zip(found, expected, strict=True):
         assert values(one_answer) == pytest.approx(values(other), abs=1e-4)
 
