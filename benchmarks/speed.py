@@ -101,7 +101,9 @@ def main() -> None:
     }
     if arguments.rivals:
         workers |= {
-            f"{system}, {weights}": Worker(Entrant(system, path, arguments.rivals))
+            f"{system.removesuffix(', bf16')}, {weights}": Worker(
+                Entrant(system, path, arguments.rivals)
+            )
             for system, weights, path in (
                 ("cappr, llama_cpp", "as-is", shipped),
                 ("cappr, llama_cpp", "bf16", str(bf16)),
@@ -196,6 +198,12 @@ def beside_rivals(
         theirs = [name for name in names if name not in (OURS, OURS_HF)]
         for said, target, mine, among in (
             ("Each at its best", targets[0], ours, theirs),
+            (
+                "As rivals come",
+                targets[0],
+                ours,
+                [n for n in theirs if n.endswith(("as-is", "f32"))],
+            ),
             ("In bf16", targets[1], OURS_HF, [n for n in theirs if n.endswith("bf16")]),
             ("In f32", targets[1], OURS, [n for n in theirs if n.endswith("f32")]),
         ):
@@ -304,20 +312,24 @@ def told(reached: bool) -> str:
 
 
 def draw(
-    bars: dict[str, dict[str, float]],
+    raced: dict[str, dict[str, float]],
     curves: dict[str, tuple[list[int], list[float]]],
 ) -> None:
     """Rivals as bars; the cost of a row as lines."""
     figure, axes = plt.subplots(2, 2, figsize=(11, 7), layout="constrained")
-    for axis, (title, times) in zip(axes[0], bars.items(), strict=True):
+    for axis, (title, times) in zip(axes[0], raced.items(), strict=True):
         names = list(times)[::-1]
         colours = ["C0" if name.startswith("ours") else "C7" for name in names]
-        axis.barh(names, [times[name] for name in names], color=colours)
-        axis.set(xscale="log", xlabel="ms per text", title=title)
+        bars = axis.barh(names, [times[name] for name in names], color=colours)
+        axis.bar_label(bars, fmt="%.0f", padding=3)
+        axis.set(xscale="log", xlabel="ms per text (logarithmic)", title=title)
+        axis.set_xlim(1, 3 * max(times.values()))
     for axis, (name, (numbers, costs)) in zip(axes[1], curves.items(), strict=True):
         axis.plot(numbers, costs, "o-")
-        axis.set(xscale="log", yscale="log", xlabel=name, ylabel="ms per row")
-        axis.set_title(f"Cost of a row as {name} grow (ours, llama-cpp)")
+        axis.set(xscale="log", xlabel=name, ylabel="ms per row", ylim=(0, None))
+        axis.set_xticks(numbers, labels=map(str, numbers), minor=False)
+        axis.set_xticks([], minor=True)
+        axis.set_title(f"{OURS}: cost of a row")
     figure.savefig(RESULTS / "speed.png", dpi=120)
 
 
