@@ -95,7 +95,7 @@ def claim(path: Path) -> None:
 # One handle for each folder and process, however many clones name the folder; it has a
 # connection for each thread. The process is part of the key because no connection of
 # SQLite may be used after a fork; the inode tells another file of the same name.
-_databases: dict[tuple[str, int], tuple[int, Any]] = {}
+_databases: dict[tuple[str, int, int], Any] = {}
 
 
 def open_database(directory: str) -> Any:
@@ -125,10 +125,8 @@ def open_database(directory: str) -> Any:
     ...     close_database(folder)
     0
     """
-    key = directory, os.getpid()
     path = Path(directory, DBNAME)
-    inode, opened = _databases.get(key, (0, None))
-    if opened is not None and path.exists() and path.stat().st_ino == inode:
+    if path.exists() and (opened := _databases.get(_key(directory, path))) is not None:
         return opened
     claim(path)
     # without culling, the size limit never throws an answer out
@@ -138,9 +136,13 @@ def open_database(directory: str) -> Any:
         )
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise sqlite3.DatabaseError(f"its settings are damaged: {error}") from error
-    opened.close()  # another thread may be first to register its own
-    _databases[key] = path.stat().st_ino, opened
-    return opened
+    opened.close()
+    # another thread may have been first: a second handle's connection none would close
+    return _databases.setdefault(_key(directory, path), opened)
+
+
+def _key(directory: str, path: Path) -> tuple[str, int, int]:
+    return directory, os.getpid(), path.stat().st_ino
 
 
 def close_database(directory: str) -> None:
@@ -156,9 +158,10 @@ def close_database(directory: str) -> None:
     >>> from sklearn_logprob._cache_files import close_database
     >>> close_database("never opened")
     """
-    _, opened = _databases.get((directory, os.getpid()), (0, None))
-    if opened is not None:
-        opened.close()
+    here = directory, os.getpid()
+    for key, opened in list(_databases.items()):
+        if key[:2] == here:
+            opened.close()
 
 
 def is_read_only(path: Path) -> bool:

@@ -7,7 +7,9 @@ import random
 import shutil
 import sqlite3
 import tempfile
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from sklearn.base import BaseEstimator
 
 from sklearn_logprob import Answer, CacheWarning, Request, Usage
+from sklearn_logprob._cache_files import SIDES, open_database
 from sklearn_logprob.cache import Cache
 from sklearn_logprob.collect import collect
 
@@ -106,7 +109,8 @@ def test_a_damaged_database_is_set_aside(filled, name):
     with pytest.warns(CacheWarning, match="damaged, or of another version.*kept as"):
         assert run(filled) == 200
     assert run(filled) == 0
-    [aside] = (p for p in Path(filled.directory).iterdir() if "damaged" in p.name)
+    kept = Path(filled.directory).glob("cache.db.damaged-*")
+    [aside] = (path for path in kept if not path.name.endswith(SIDES))
     assert name == "of another version" or aside.read_bytes() == damaged
     assert filled.get_many(KEYS) == [None] * 200
 
@@ -236,3 +240,15 @@ def test_links_and_foreign_owners_are_refused(tmp_path, filled):
         os.chown(foreign / "cache.db", NOBODY, NOBODY)
         with pytest.raises(ValueError, match=f"belongs to user {NOBODY}, not to you"):
             Cache(foreign).get("a")
+
+
+def test_threads_that_open_at_once_share_one_handle(tmp_path):
+    """A second handle's connection would stay open: close() knows one."""
+    start = threading.Barrier(8)
+
+    def opened(_):
+        start.wait()
+        return open_database(str(tmp_path / "answers"))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(handle) for handle in pool.map(opened, range(8))}) == 1
