@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 from zlib import crc32
@@ -26,6 +25,7 @@ from sklearn_logprob._cache_files import (
     set_aside,
 )
 from sklearn_logprob._errors import CacheWarning
+from sklearn_logprob._garbage import no_garbage
 from sklearn_logprob._memory import MEMORY
 from sklearn_logprob._types import Answer
 
@@ -140,7 +140,7 @@ class Cache:
         answers : list of Answer or None
             One a key; None where there is none, or the stored text is damaged.
         """
-        with _collecting_no_garbage():
+        with no_garbage():
             return self._guarded(lambda: self._get_many(keys), [None] * len(keys))
 
     def _get_many(self, keys: Sequence[str]) -> list[Answer | None]:
@@ -306,21 +306,6 @@ def resolve_cache(cache: Any) -> Cache | None:
         "The 'cache' parameter of LogprobClassifier must be 'auto', None, a folder or "
         f"a Cache. Got {cache!r} instead."
     )
-
-
-@contextmanager
-def _collecting_no_garbage() -> Iterator[None]:
-    """Hold Python's collector off: it would look at everything, again and again.
-
-    It runs whenever many objects have been made; of answers none is garbage.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _read(connection: sqlite3.Connection, key: str) -> str | None:

@@ -19,6 +19,7 @@ from sklearn_logprob._errors import (
     UnsupportedRequestError,
 )
 from sklearn_logprob._features import TokenFeatures
+from sklearn_logprob._garbage import no_garbage
 from sklearn_logprob._inputs import Rows
 from sklearn_logprob._parts import Part, TemplateFeatures
 from sklearn_logprob._types import Answer, Backend, Floats, Outcome, Request, Usage
@@ -91,6 +92,7 @@ class LabelScorer:
     descriptions: Sequence[str] = ()
     on_error: Literal["raise", "nan"] = "raise"
 
+    @no_garbage()
     def requests(self, rows: Rows) -> list[Request]:
         """Build the requests: one for each row, template, view and chain of thought.
 
@@ -194,17 +196,12 @@ class LabelScorer:
                 f"them, SamplingBackend({name}(...)) or 'sampling:NAME:MODEL', or let "
                 "the model name probabilities, 'verbalised:NAME:MODEL'."
             )
-        n_tokens = self._tokens_to_read() if n_top else self._whole() + AROUND
+        if n_top and self.label_scoring == "first_token":
+            return Request((), top_logprobs=n_top)
+        whole = not n_top or self.label_scoring == "sequence"
+        n_tokens = tokens_to_read(self.views[0].spellings, whole=whole)
+        n_tokens += 0 if n_top else AROUND
         return Request((), max_tokens=n_tokens, top_logprobs=n_top)
-
-    def _tokens_to_read(self) -> int:
-        if self.label_scoring == "first_token":
-            return 1
-        whole = self.label_scoring == "sequence"
-        return tokens_to_read(self.views[0].spellings, whole=whole)
-
-    def _whole(self) -> int:
-        return tokens_to_read(self.views[0].spellings, whole=True)
 
     def ask(
         self, requests: Sequence[Request], cache: Any, usage: Usage, verbose: Any
@@ -300,6 +297,7 @@ class LabelScorer:
         starts = range(0, len(several), n_views)
         return np.array([agree(several[i : i + n_views]).scores for i in starts])
 
+    @no_garbage()
     def _read_parts(self, outcomes: Sequence[Outcome]) -> list[LabelScores]:
         several, per_row, start = [], self.per_row, 0
         for part in self.parts:

@@ -31,6 +31,7 @@ DATA, PURE, EDGE, GATHER, ESTIMATOR, TOOLS, FRONT, COMMAND = range(8)
 LAYERS = {
     "_answer_json": DATA,
     "_errors": DATA,
+    "_garbage": DATA,
     "_pairs": DATA,
     "_types": DATA,
     "_adapted": PURE,
