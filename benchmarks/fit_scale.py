@@ -42,10 +42,11 @@ from sklearn_logprob import (
     make_calibrator,
     make_report,
 )
-from sklearn_logprob._deciding import Decisions
+from sklearn_logprob._heads import Head
 from sklearn_logprob.calibration import CALIBRATORS
 from sklearn_logprob.prediction_sets import LeastAmbiguousSets
 from sklearn_logprob.priors import em_prior
+from sklearn_logprob.readout import make_readout
 from sklearn_logprob.thresholds import METRICS
 
 SMALL, LARGE, LONG = (10_000, 10), (100_000, 10), (1_000_000, 2)
@@ -174,10 +175,14 @@ def against_logistic_regression(data: Data) -> list[str]:
     warnings.simplefilter("ignore")
 
     def default() -> None:
-        calibrator = make_calibrator("auto")
-        decisions = Decisions(np.arange(LARGE[1]), BestMetric("f1_macro"), None)
-        decisions.learn(data.S, data.y, calibrator, random_state=0)
-        calibrator.fit(data.S, data.y)
+        Head(
+            np.arange(LARGE[1]),
+            np.bincount(data.y) / len(data.y),
+            make_calibrator("auto"),
+            make_readout("labels"),
+            selector=BestMetric("f1_macro"),
+            random_state=0,
+        ).learn(data.S, data.y, [])
 
     rivals = {
         "LogisticRegression()": LogisticRegression(),
