@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_logprob._builds import builds_of, warn_of_change
 from sklearn_logprob._errors import BackendError, LowLabelMassWarning
 from sklearn_logprob._exploring import make_page
+from sklearn_logprob._garbage import no_garbage
 from sklearn_logprob._heads import Head
 from sklearn_logprob._inputs import Rows, read_rows
 from sklearn_logprob._label_heads import LabelHeads
@@ -581,6 +582,7 @@ class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
             self.report_ = head.report
         self.rejector_ = head.rejector
 
+    @no_garbage()
     def _proba(self, X: Any) -> Floats:
         """Give probabilities of all classes; of several labels, in pairs."""
         check_is_fitted(self)

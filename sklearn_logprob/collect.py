@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from sklearn_logprob._errors import BackendError, RowError
-from sklearn_logprob._garbage import no_garbage
+from sklearn_logprob._garbage import garbage_again
 from sklearn_logprob._spreading import AnswerAll, answering, at_once, count_workers
 from sklearn_logprob._types import Backend, Outcome, Request, TokenUsage, Usage
 from sklearn_logprob.backends._telling import telling
@@ -95,11 +95,10 @@ def collect(
     (3, 1)
     """
     names: Sequence[Hashable]
-    with no_garbage():
-        names = requests if cache is None else request_keys(backend, requests)
-        distinct = dict(zip(names, requests, strict=True))
-        numbers = dict(zip(distinct, range(len(distinct)), strict=True))
-        order = [numbers[name] for name in names]
+    names = requests if cache is None else request_keys(backend, requests)
+    distinct = dict(zip(names, requests, strict=True))
+    numbers = dict(zip(distinct, range(len(distinct)), strict=True))
+    order = [numbers[name] for name in names]
 
     def row_of(number: int) -> int:
         return order.index(number, number) // per_row  # no earlier than so many others
@@ -248,6 +247,7 @@ class _Work:
         n_workers = count_workers(self.backend)
         size = at_once(self.backend, n_workers) or len(missing)
         with (
+            garbage_again(),
             _progress(len(missing), verbose) as bar,
             telling(bar.set_postfix_str),
             answering(self.backend, n_workers) as answer,
