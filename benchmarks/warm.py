@@ -246,6 +246,9 @@ def draw(found: dict[str, list[tuple[int, str, float]]], path: Path) -> None:
                 xs, [y for _, which, y in points if which == name], style, label=name
             )
         axis.set(title=titles[kind], xlabel=kind)
+        xs = sorted({x for x, _, _ in points})
+        axis.set_xticks(xs, labels=[f"{x:,}" for x in xs])
+        axis.set_xticks([], minor=True)
         axis.grid(which="both", alpha=0.2)
     axes[0].set_ylabel("µs a row")
     axes[0].legend()
