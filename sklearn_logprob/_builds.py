@@ -32,7 +32,9 @@ def builds_of(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     ('fp_1', 'fp_2')
     """
     answers = (outcome for outcome in outcomes if isinstance(outcome, Answer))
-    return tuple(sorted({answer.build for answer in answers} - {""}))
+    named = {answer.build for answer in answers}
+    # an answer of several draws may name several
+    return tuple(sorted({one for build in named for one in build.split(", ")} - {""}))
 
 
 def warn_of_change(known: Sequence[str], outcomes: Sequence[Outcome]) -> None:

@@ -142,7 +142,8 @@ class Answer:
         repeatedly.
     build : str
         What the server says of the model behind its name: OpenAI's system fingerprint,
-        Google's version of the model, llama-server's build. "" where it says nothing.
+        Google's version of the model, llama-server's build; several with commas between
+        them, where several answers were made one. "" where it says nothing.
 
     Examples
     --------

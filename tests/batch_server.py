@@ -1,4 +1,4 @@
-"""OpenAI's batch endpoints on loopback: files, jobs that take time, files of results.
+"""Batch endpoints on loopback: jobs that take time, and OpenAI's, with files.
 
     with BatchServer() as server:
         server.fates.append(Fate("expired", n_answered=3))   # of the first job
@@ -15,14 +15,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email import message_from_bytes
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from servers import chat_completion, distribution
 
-__all__ = ["BatchServer", "Fate", "fail_line"]
+__all__ = ["BatchServer", "Fate", "JobServer", "fail_line"]
 
-WAY = ("validating", "in_progress", "finalizing")
+KEYS = ("Authorization", "x-api-key", "x-goog-api-key")
 
 
 @dataclass
@@ -52,27 +53,85 @@ def fail_line(status: int, message: str, code: str | None = None) -> dict[str, A
     }
 
 
-class BatchServer:
-    """Serves ``/v1/files`` and ``/v1/batches``; `also` serves POSTs of chat, if given."""
+class JobServer:
+    """Jobs of a provider: what its endpoints are is a subclass's."""
 
-    def __init__(self, chat: Callable[[Any], Any] | None = None) -> None:
-        self.files: dict[str, bytes] = {}
+    def __init__(self) -> None:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.fates: list[Fate] = []
         self.held = threading.Event()  # set: jobs stay in progress
         self.lost: set[str] = set()  # jobs that are not found any more
         self.looks = 0
         self.keys: set[str] = set()
-        self.chat = chat
         self._of: dict[str, Fate] = {}
+        self._ended: set[str] = set()
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._http.desk = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
 
     @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_port}"
+
+    def __enter__(self) -> Any:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def post(self, path: str, headers: Message, content: bytes) -> Any:
+        """Give the JSON of an answer, or None if there is no such address."""
+        raise NotImplementedError
+
+    def get(self, path: str) -> Any:
+        """Give the JSON or bytes that an address holds, or None."""
+        raise NotImplementedError
+
+    def _end(self, job: dict[str, Any], fate: Fate) -> None:
+        raise NotImplementedError
+
+    def _go_on(self, job: dict[str, Any], fate: Fate) -> None:
+        """Show that a job is under way."""
+
+    def begin(self, key: str, job: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            self.jobs[key] = job
+            self._of[key] = self.fates.pop(0) if self.fates else Fate()
+            if self._of[key].cut:
+                raise ConnectionAbortedError
+            return job
+
+    def look(self, key: str) -> Any:
+        if key not in self.jobs.keys() - self.lost:
+            return None
+        with self._lock:
+            self.looks += 1
+            job, fate = self.jobs[key], self._of[key]
+            if key not in self._ended:
+                fate.looks -= 1
+                if fate.looks <= 0 and not self.held.is_set():
+                    self._ended.add(key)
+                    self._end(job, fate)
+                else:
+                    self._go_on(job, fate)
+            return job
+
+
+class BatchServer(JobServer):
+    """Serves ``/v1/files`` and ``/v1/batches``; `chat` serves POSTs of chat, if given."""
+
+    def __init__(self, chat: Callable[[Any], Any] | None = None) -> None:
+        super().__init__()
+        self.files: dict[str, bytes] = {}
+        self.chat = chat
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}/v1"
+        return f"{self.origin}/v1"
 
     @property
     def lines(self) -> list[list[dict[str, Any]]]:
@@ -85,16 +144,30 @@ class BatchServer:
         """The last message of every line, a list for each job."""
         return [[text_of(line) for line in lines] for lines in self.lines]
 
-    def __enter__(self) -> BatchServer:
-        self._thread.start()
-        return self
+    def post(self, path: str, headers: Message, content: bytes) -> Any:
+        if path == "/v1/files":
+            kind = f"Content-Type: {headers['Content-Type']}\r\n\r\n"
+            parts = message_from_bytes(kind.encode() + content).get_payload()
+            named = {
+                part.get_param("name", header="content-disposition"): part
+                for part in parts
+            }
+            assert named["purpose"].get_payload() == "batch"
+            return self.add_file(named["file"].get_payload(decode=True))
+        if path == "/v1/batches":
+            return self._begin(json.loads(content))
+        if self.chat is not None:
+            return json.loads(self.chat(json.loads(content)).content)
+        return None
 
-    def __exit__(self, *args: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-    # ------------------------------------------------------------ the endpoints
+    def get(self, path: str) -> Any:
+        _, _, kind, *rest = path.partition("?")[0].split("/")
+        if kind == "batches" and not rest:
+            jobs = list(self.jobs.values())[::-1]
+            return {"object": "list", "data": jobs, "has_more": False}
+        if kind == "batches":
+            return self.look(rest[0])
+        return self.files[rest[0]] if rest[1:] == ["content"] else None
 
     def add_file(self, content: bytes, name: str = "file") -> dict[str, Any]:
         key = f"{name}-{len(self.files)}"
@@ -104,29 +177,19 @@ class BatchServer:
             "filename": "requests.jsonl", "purpose": "batch", "status": "processed",
         }  # fmt: skip
 
-    def begin(self, body: dict[str, Any]) -> dict[str, Any]:
-        with self._lock:
-            key = f"batch_{len(self.jobs)}"
-            n_lines = len(self.files[body["input_file_id"]].splitlines())
-            self.jobs[key] = {
-                "id": key, "object": "batch", "status": "validating", "created_at": 4e9,
-                "output_file_id": None, "error_file_id": None, "errors": None, **body,
-                "request_counts": {"total": n_lines, "completed": 0, "failed": 0},
-            }  # fmt: skip
-            self._of[key] = self.fates.pop(0) if self.fates else Fate()
-            return self.jobs[key]
+    def _begin(self, body: dict[str, Any]) -> dict[str, Any]:
+        key = f"batch_{len(self.jobs)}"
+        n_lines = len(self.files[body["input_file_id"]].splitlines())
+        job = {
+            "id": key, "object": "batch", "status": "validating", "created_at": 4e9,
+            "output_file_id": None, "error_file_id": None, "errors": None, **body,
+            "request_counts": {"total": n_lines, "completed": 0, "failed": 0},
+        }  # fmt: skip
+        return self.begin(key, job)
 
-    def look(self, key: str) -> dict[str, Any]:
-        with self._lock:
-            self.looks += 1
-            job, fate = self.jobs[key], self._of[key]
-            if job["status"] in WAY:
-                fate.looks -= 1
-                if fate.looks <= 0 and not self.held.is_set():
-                    self._end(job, fate)
-                else:
-                    job["status"] = WAY[1 if self.held.is_set() or fate.looks > 1 else 2]
-            return job
+    def _go_on(self, job: dict[str, Any], fate: Fate) -> None:
+        under_way = self.held.is_set() or fate.looks > 1
+        job["status"] = "in_progress" if under_way else "finalizing"
 
     def _end(self, job: dict[str, Any], fate: Fate) -> None:
         job["status"] = fate.status
@@ -166,49 +229,20 @@ class _Handler(BaseHTTPRequestHandler):
     server: Any
 
     def do_POST(self) -> None:
-        desk = self.server.desk
         content = self.rfile.read(int(self.headers["Content-Length"]))
-        desk.keys.add(self.headers["Authorization"])
-        if self.path == "/v1/files":
-            kind = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n"
-            parts = message_from_bytes(kind.encode() + content).get_payload()
-            named = {
-                part.get_param("name", header="content-disposition"): part
-                for part in parts
-            }
-            assert named["purpose"].get_payload() == "batch"
-            self._send(desk.add_file(named["file"].get_payload(decode=True)))
-        elif self.path == "/v1/batches":
-            job = desk.begin(json.loads(content))
-            if desk._of[job["id"]].cut:
-                self.close_connection = True
-                return
-            self._send(job)
-        elif desk.chat is not None:
-            http = desk.chat(json.loads(content))
-            self._send(json.loads(http.content))
-        else:
-            self._send({"error": {"message": "no such route"}}, 404)
+        self.server.desk.keys |= {self.headers[name] for name in KEYS} - {None}
+        try:
+            self._send(self.server.desk.post(self.path, self.headers, content))
+        except ConnectionAbortedError:
+            self.close_connection = True
 
     def do_GET(self) -> None:
-        desk = self.server.desk
-        path, _, _ = self.path.partition("?")
-        _, _, kind, *rest = path.split("/")
-        if kind == "batches" and not rest:
-            jobs = list(desk.jobs.values())[::-1]
-            self._send({"object": "list", "data": jobs, "has_more": False})
-        elif kind == "batches" and rest[0] in desk.jobs.keys() - desk.lost:
-            self._send(desk.look(rest[0]))
-        elif kind == "files" and rest[1:] == ["content"]:
-            self._send_bytes(desk.files[rest[0]], 200)
-        else:
-            self._send({"error": {"message": f"no {path}"}}, 404)
+        self._send(self.server.desk.get(self.path))
 
-    def _send(self, content: Any, status: int = 200) -> None:
-        self._send_bytes(json.dumps(content).encode(), status)
-
-    def _send_bytes(self, content: bytes, status: int) -> None:
-        self.send_response(status)
+    def _send(self, found: Any) -> None:
+        told = {"error": {"message": f"no {self.path}"}} if found is None else found
+        content = told if isinstance(told, bytes) else json.dumps(told).encode()
+        self.send_response(404 if found is None else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -178,6 +178,13 @@ def test_answers_hold_what_the_server_said() -> None:
     )
 
 
+def test_a_name_with_a_date_is_the_build() -> None:
+    """What answers behind an alias; a name that is repeated says nothing."""
+    dated = "claude-haiku-4-5-20251001"
+    assert answer_one(send(message("yes", model=dated))).build == dated
+    assert answer_one(send(message("yes", model="claude-haiku-4-5"))).build == ""
+
+
 def test_thinking_is_not_the_answer() -> None:
     """Only blocks of text are read, in their order."""
     blocks = [

@@ -257,6 +257,17 @@ def test_class_scores_are_the_logarithms_of_the_probabilities(form: Any) -> None
     assert answer.usage == TokenUsage(61, 0, cached)
 
 
+def test_the_model_that_answered_is_the_build(form: Any) -> None:
+    """Where it is another name than that which was asked for."""
+    assert answer_one(form, []).build == ""
+
+    def dated(body: Any) -> Http:
+        content = {**decision(body), "model": "test-model-2026-11-01"}
+        return Http(json.dumps(content).encode())
+
+    assert answer_one(form, [dated]).build == "test-model-2026-11-01"
+
+
 def test_a_probability_of_nothing_is_a_millionth(form: Any) -> None:
     """Servers round: 0 becomes 1e-6, and no score is infinite."""
     answer = answer_one(form, [changed(lambda p: {"negative": 0, "positive": 1})])

@@ -15,11 +15,15 @@ from sklearn_logprob import FakeBackend, LogprobClassifier, Verbalizer
 from sklearn_logprob._answer_json import decode, encode
 from sklearn_logprob._types import Answer, TokenLogprobs
 from sklearn_logprob.backends import (
+    _anthropic_batch,
     _anthropic_wire,
+    _gemini_batch,
     _gemini_wire,
     _ollama_wire,
     _openai_wire,
 )
+from sklearn_logprob.backends._http import HttpError
+from sklearn_logprob.backends._params import MALFORMED
 from sklearn_logprob.backends._verbal import read_words
 
 ODD = st.one_of(
@@ -152,6 +156,72 @@ def test_replies_are_read_or_refused(name, data):
     said, read = READERS[name]
     reply = read(data.draw(spoiled(said)))
     assert reply is None or is_sound(reply)
+
+
+MESSAGES = {
+    "id": "msgbatch_1",
+    "processing_status": "ended",
+    "request_counts": {"processing": 0, "succeeded": 2},
+    "created_at": "2026-11-22T09:00:00.123456Z",
+    "results_url": "http://u/v1/messages/batches/msgbatch_1/results",
+}
+OPERATION = {
+    "name": "batches/1",
+    "metadata": {
+        "displayName": "token",
+        "createTime": "2026-11-22T09:00:00.123456789Z",
+        "state": "BATCH_STATE_SUCCEEDED",
+        "batchStats": {"requestCount": "2", "pendingRequestCount": "0"},
+    },
+    "done": True,
+    "error": {"code": 1, "message": "cancelled"},
+    "response": {
+        "inlinedResponses": {"inlinedResponses": [{"metadata": {"key": "n"}}]},
+    },
+}
+JOBS = {
+    "anthropic": (MESSAGES, _anthropic_batch._shown),
+    "anthropic, all": ({"data": [MESSAGES], "has_more": True}, _anthropic_batch._listed),
+    "google": (OPERATION, _gemini_batch._shown),
+    "google, all": ({"operations": [OPERATION]}, _gemini_batch._listed),
+}
+FAILURES = {
+    "anthropic": (
+        {"result": {"error": {"error": {"type": "api_error", "message": "no"}}}},
+        _anthropic_batch._error,
+    ),
+    "google": ({"error": {"code": 3, "message": "no"}}, _gemini_batch._error),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_good_jobs_are_read(name):
+    """What the fuzzing below begins with is in the format."""
+    said, read = JOBS[name]
+    assert read(said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", JOBS)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_jobs_are_read_or_refused(name, data):
+    """By an error of those that `Service.parsed` turns into the backend's."""
+    said, read = JOBS[name]
+    with suppress(*MALFORMED):
+        found = read(data.draw(spoiled(said)))
+        texts = found[:1] + found[2:5] if "all" not in name else found[0][0][:1]
+        assert all(isinstance(text, str) for text in texts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAILURES)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_what_failed_in_a_batch_is_said_somehow(name, data):
+    """Whatever stands in place of the error."""
+    said, read = FAILURES[name]
+    assert isinstance(read(data.draw(spoiled(said))), HttpError)
 
 
 @given(st.text(alphabet='{}[]",:0123e-nulltrue \\u', max_size=60) | st.text())

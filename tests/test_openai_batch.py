@@ -27,7 +27,7 @@ from sklearn_logprob import (
     TokenUsage,
     Usage,
 )
-from sklearn_logprob.backends import _openai_batch
+from sklearn_logprob.backends import _batch_desk, _openai_batch
 from sklearn_logprob.cache import Cache
 from sklearn_logprob.collect import backend_key, collect
 
@@ -39,7 +39,7 @@ TEXTS = ["a", "b", "c", "d", "e", "f"]
 def _environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(_openai_batch, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(_batch_desk, "FIRST_WAIT", 0.01)
 
 
 @pytest.fixture
@@ -157,6 +157,16 @@ def test_draws_go_in_batches(server):
     requests = [Request((("user", str(i)),)) for i in range(300)]
     assert len(collect(sampled, requests, None, usage=Usage(), verbose=False)) == 300
     assert [len(lines) for lines in server.lines] == [900]
+
+
+def test_draws_are_told_apart_where_their_seed_is_not_sent(server):
+    """Else one answer would count for all of them."""
+    same = batch(server, extra_body={"seed": 1})
+    sampled = SamplingBackend(same, n_samples=3, adaptive=False)
+    collect(sampled, [ask("a")], None, usage=Usage(), verbose=False)
+    assert server.texts == [["a", "a", "a"]]
+    [lines] = server.lines
+    assert len({line["custom_id"] for line in lines}) == 3
 
 
 # ------------------------------------------------------------------ what goes wrong
@@ -291,7 +301,7 @@ def test_a_job_that_is_lost_is_begun_again(server, cache):
 def stop(server, cache, texts=TEXTS):
     """Begin a job, and be interrupted while waiting for it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_openai_batch.time, "sleep", interrupt)
+        patch.setattr(_batch_desk.time, "sleep", interrupt)
         with pytest.raises(KeyboardInterrupt):
             outcomes(batch(server), texts, cache)
 

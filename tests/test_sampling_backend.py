@@ -32,6 +32,7 @@ from sklearn_logprob import (
     TokenUsage,
     UnsupportedRequestError,
 )
+from sklearn_logprob._builds import builds_of
 from sklearn_logprob._draws import read_draws, standard_error
 from sklearn_logprob._reading import AnswerReader
 from sklearn_logprob._walking import read_choices
@@ -132,6 +133,18 @@ def test_counts_and_usage_add_up() -> None:
     assert answer == Answer(
         draws=(("yes", 3), ("no", 2), ("Yes.", 1)), usage=TokenUsage(60, 12, 6)
     )
+
+
+def test_the_builds_of_all_draws_are_named() -> None:
+    """Where a server changes its model between them both are there, each to be found."""
+    models = [f"claude-haiku-4-5-2025100{day}" for day in (2, 1, 2)]
+    script = [send(message("yes", model=model)) for model in models]
+    with MessagesServer(script=script) as server:
+        backend = backend_for(server, n_samples=3, adaptive=False)
+        [answer] = answers_to(backend, "Hello")
+    first, second = sorted(set(models))
+    assert answer.build == f"{first}, {second}"
+    assert builds_of([answer, Answer(build=first)]) == (first, second)
 
 
 def test_rounds_go_on_for_those_that_are_not_settled() -> None:

@@ -243,6 +243,13 @@ def test_usage_adds_up_and_choices_keep_the_order_of_the_options() -> None:
     assert answer.positions == answer.draws == ()
 
 
+def test_the_build_that_wrote_is_named() -> None:
+    """As the server names it."""
+    with MessagesServer(script=[send(message(HALVES))]) as server:
+        answer = the_answer(backend_for(server).answer([ask()]))
+    assert answer.build == "claude-haiku-4-5-20251001"
+
+
 # ------------------------------------------------------------------ failures
 
 

@@ -6,12 +6,31 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sklearn_logprob._errors import BackendError, LogprobError, PromptTooLongError
-from sklearn_logprob._types import Request, TokenUsage
+from sklearn_logprob._errors import (
+    BackendError,
+    LogprobError,
+    PromptTooLongError,
+    RefusedError,
+    UnreadableAnswerError,
+)
+from sklearn_logprob._types import Answer, Request, TokenUsage
 from sklearn_logprob.backends._http import HttpError
-from sklearn_logprob.backends._params import MALFORMED, optional_text
+from sklearn_logprob.backends._params import (
+    MALFORMED,
+    build_of,
+    hide,
+    optional_text,
+)
 
-__all__ = ["Reply", "ask_body", "continues", "explain", "read_reply", "thinks"]
+__all__ = [
+    "Reply",
+    "answer_of",
+    "ask_body",
+    "continues",
+    "explain",
+    "read_reply",
+    "thinks",
+]
 
 # Later models refuse a message of the assistant at the end.
 _CONTINUE = re.compile(r"-4-5(?!\d)")
@@ -243,3 +262,67 @@ def read_reply(content: Mapping[str, Any]) -> Reply | None:
         )
     except MALFORMED:
         return None
+
+
+def answer_of(
+    content: Mapping[str, Any], index: int, *, model: str, who: str, key: str
+) -> Answer:
+    """Make an answer of what the server sent.
+
+    Parameters
+    ----------
+    content : mapping
+        A message.
+    index : int
+        Which request it answers.
+    model : str
+        Whom it was asked of. Where another name comes back, that is the answer's build.
+    who : str
+        How messages call the model.
+    key : str
+        What no message may show.
+
+    Returns
+    -------
+    answer : Answer
+        With the text.
+
+    Raises
+    ------
+    RowError
+        There is no answer: refused, too long, or still thinking.
+    BackendError
+        It is not in Anthropic's format.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends._anthropic_wire import answer_of
+    >>> content = {"content": [{"type": "text", "text": "Yes"}], "usage": {}}
+    >>> answer_of(content, 0, model="m", who="m at u", key="").draws
+    (('Yes', 1),)
+    """
+    reply = read_reply(content)
+    if reply is None:
+        raise BackendError(
+            f"{who} did not answer in Anthropic's format: check base_url= (it usually "
+            "does not end in /v1)."
+        )
+    if reply.stop_reason == "refusal":
+        why = hide(key, reply.refusal)
+        raise RefusedError(
+            f"{who} refuses to answer {{row}}{': ' + why if why else ''}.", index
+        )
+    if reply.stop_reason == "model_context_window_exceeded":
+        raise PromptTooLongError(
+            f"The prompt of {{row}} leaves {who} no room for an answer. Shorten the "
+            "text.",
+            index,
+        )
+    if reply.thought and reply.stop_reason == "max_tokens" and not reply.text:
+        raise UnreadableAnswerError(
+            f"{who} was still thinking when the tokens for {{row}} ended. Raise "
+            "thinking_tokens=, or set thinking='disabled' where the model allows it.",
+            index,
+        )
+    build = build_of(model, content.get("model"))
+    return Answer(usage=reply.usage, draws=((reply.text, 1),), build=build)

@@ -29,7 +29,7 @@ from sklearn_logprob.backends._decisions import (
 from sklearn_logprob.backends._http import HttpError, call_json
 from sklearn_logprob.backends._limits import Heed, Metered
 from sklearn_logprob.backends._overlap import overlap
-from sklearn_logprob.backends._params import MALFORMED, check_common
+from sklearn_logprob.backends._params import MALFORMED, build_of, check_common
 
 __all__ = ["DecisionsBackend"]
 
@@ -192,7 +192,8 @@ class DecisionsBackend(Metered, ABC, BaseEstimator):
             refusal, shown, usage = self._read(content, who, key)
             if not refusal:
                 choices = scores(shown, list(options), who)
-                return Answer(choices=choices, usage=usage)
+                build = build_of(self.model, content.get("model"))
+                return Answer(choices=choices, usage=usage, build=build)
             failure = RefusedError(
                 f"{who} decided nothing about {{row}}: {refusal}.", index
             )

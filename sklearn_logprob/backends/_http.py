@@ -25,8 +25,9 @@ from urllib3.exceptions import TimeoutError as TimeoutError_
 from urllib3.util import Retry
 
 from sklearn_logprob._errors import BackendError
+from sklearn_logprob.backends._params import hide
 
-__all__ = ["HttpError", "call_json"]
+__all__ = ["HttpError", "call_bytes", "call_json"]
 
 _log = logging.getLogger("sklearn_logprob")
 
@@ -112,6 +113,88 @@ def call_json(
     BackendError
         If there is no server, or it does not speak JSON.
     """
+    reply = _exchange(
+        url,
+        body,
+        who=who,
+        headers=headers,
+        secret=secret,
+        timeout=timeout,
+        max_retries=max_retries,
+        heed=heed,
+    )
+    try:
+        content = json.loads(reply.content)
+    except (ValueError, RecursionError):
+        content = None
+    if reply.ok and not reply.is_redirect and isinstance(content, dict):
+        return content
+    raise _refusal(reply, content, who, secret)
+
+
+def call_bytes(
+    url: str,
+    *,
+    who: str,
+    headers: Mapping[str, str] | None = None,
+    secret: str = "",
+    timeout: float = 60.0,
+    max_retries: int = 5,
+) -> bytes:
+    """Get what is no JSON object: a file.
+
+    Parameters
+    ----------
+    url : str
+        Where it is.
+    who : str
+        How messages call the server.
+    headers : mapping, default=None
+        Additional headers.
+    secret : str, default=""
+        What no message may show.
+    timeout : float, default=60.0
+        Seconds to wait for it.
+    max_retries : int, default=5
+        As for `call_json`.
+
+    Returns
+    -------
+    content : bytes
+        All of it.
+
+    Raises
+    ------
+    HttpError
+        If the server refuses, with ``status`` and ``said``.
+    BackendError
+        If there is no server.
+    """
+    reply = _exchange(
+        url,
+        None,
+        who=who,
+        headers=headers,
+        secret=secret,
+        timeout=timeout,
+        max_retries=max_retries,
+    )
+    if reply.ok and not reply.is_redirect:
+        return reply.content
+    raise _refusal(reply, None, who, secret)
+
+
+def _exchange(
+    url: str,
+    body: Mapping[str, Any] | None,
+    *,
+    who: str,
+    headers: Mapping[str, str] | None,
+    secret: str,
+    timeout: float,
+    max_retries: int,
+    heed: Callable[[Mapping[str, str]], object] | None = None,
+) -> requests.Response:
     _log.debug("to %s: %s", url, body)
     failure: BackendError
     try:
@@ -129,7 +212,7 @@ def call_json(
         )
         _ = reply.content  # read here: the connection may break in the middle of it
     except _SpentError as error:
-        said = _without(secret, str(error))[:300]
+        said = hide(secret, str(error))[:300]
         failure = HttpError(
             f"{who} refused (HTTP 429): {said.rstrip('.')}. Check the plan and billing "
             "of the account.",
@@ -142,9 +225,9 @@ def call_json(
         if heed is not None:
             heed(reply.headers)
         if _log.isEnabledFor(logging.DEBUG):
-            said = _without(secret, reply.text)
+            said = hide(secret, reply.text)
             _log.debug("from %s: HTTP %d %s", url, reply.status_code, said)
-        return _read(reply, who, secret)
+        return reply
     # Not in the handler: the client's error holds the request, and with it the key.
     raise failure
 
@@ -184,29 +267,21 @@ def _no_answer(error: requests.RequestException, who: str) -> BackendError:
     )
 
 
-def _read(reply: requests.Response, who: str, secret: str) -> dict[str, Any]:
+def _refusal(
+    reply: requests.Response, content: Any, who: str, secret: str
+) -> BackendError:
     if reply.is_redirect:
-        raise HttpError(
+        return HttpError(
             f"{who} redirects to another address, which is not followed, for it would "
             f"get the key: give that address, {reply.headers['location']!r}, yourself.",
             reply.status_code,
         )
-    try:
-        content = json.loads(reply.content)
-    except (ValueError, RecursionError):
-        content = None
-    if reply.ok and isinstance(content, dict):
-        return content
-    said = _without(secret, _message(content) or reply.text)[:300]
+    said = hide(secret, _message(content) or reply.text)[:300]
     if reply.ok:
-        raise BackendError(f"{who} did not answer in its format; it said: {said}")
+        return BackendError(f"{who} did not answer in its format; it said: {said}")
     advice = ADVICE.get(min(reply.status_code, 500), "")
     message = f"{who} refused (HTTP {reply.status_code}): {said.rstrip('.')}. {advice}"
-    raise HttpError(message.strip(), reply.status_code, said)
-
-
-def _without(secret: str, text: str) -> str:
-    return text.replace(secret, "[key]") if secret else text
+    return HttpError(message.strip(), reply.status_code, said)
 
 
 def _message(content: Any) -> str:

@@ -104,6 +104,8 @@ class Metered:
         How many requests.
     max_cost : float or None
         How many US dollars.
+    mode : str
+        "batch": list prices are halved.
 
     Examples
     --------
@@ -120,6 +122,7 @@ class Metered:
     tokens_per_minute: float | None
     max_requests: int | None
     max_cost: float | None
+    mode: str = "live"
 
     def cost(self, usage: TokenUsage) -> float:
         """Give what a usage costs.
@@ -143,7 +146,12 @@ class Metered:
         raise NotImplementedError
 
     def _price(self) -> Price | None:
-        return list_price(self.model) if self.price is None else Price(*self.price)
+        if self.price is not None:
+            return Price(*self.price)
+        price = list_price(self.model)
+        if price is None or self.mode == "live":
+            return price
+        return Price(*(dollars / 2 for dollars in price))
 
     def _check_limits(self) -> None:
         """Refuse limits that could not be kept."""

@@ -13,7 +13,14 @@ from sklearn.base import BaseEstimator
 from sklearn_logprob._errors import ExposedKeyWarning
 from sklearn_logprob._types import Request
 
-__all__ = ["MALFORMED", "check_common", "optional_text", "temperature_of"]
+__all__ = [
+    "MALFORMED",
+    "build_of",
+    "check_common",
+    "hide",
+    "optional_text",
+    "temperature_of",
+]
 
 MALFORMED = (
     ArithmeticError,  # 1e999 as a count
@@ -87,6 +94,54 @@ def _is_this_machine(host: str) -> bool:
     with suppress(ValueError):
         return ip_address(host).is_loopback
     return f".{host}".endswith(".localhost")
+
+
+def build_of(model: str, answered: object) -> str:
+    """Say what answered in the place of a model, where its server says so.
+
+    Parameters
+    ----------
+    model : str
+        Name that was asked for.
+    answered : object
+        Name that came back, such as the same with a date.
+
+    Returns
+    -------
+    build : str
+        "" where it is the same, or no name.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends._params import build_of
+    >>> build_of("jev-latest", "jev-2"), build_of("jev-2", "jev-2"), build_of("m", None)
+    ('jev-2', '', '')
+    """
+    return answered if isinstance(answered, str) and answered != model else ""
+
+
+def hide(secret: str, text: str) -> str:
+    """Take a key out of what is shown.
+
+    Parameters
+    ----------
+    secret : str
+        The key; may be empty.
+    text : str
+        What may hold it.
+
+    Returns
+    -------
+    text : str
+        With ``[key]`` in its place.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends._params import hide
+    >>> hide("abc", "no such key: abc"), hide("", "no key")
+    ('no such key: [key]', 'no key')
+    """
+    return text.replace(secret, "[key]") if secret else text
 
 
 def optional_text(value: object) -> str | None:

@@ -12,7 +12,7 @@ from sklearn_logprob._errors import BackendError, RowError, UnsupportedRequestEr
 from sklearn_logprob._types import Answer, Backend, Outcome, Request, TokenUsage
 from sklearn_logprob.backends import make_backend
 
-__all__ = ["RepeatedBackend", "ask_repeatedly", "total"]
+__all__ = ["RepeatedBackend", "ask_repeatedly", "build", "total"]
 
 
 class RepeatedBackend(ABC, BaseEstimator):
@@ -256,3 +256,26 @@ def total(answers: Sequence[Answer]) -> TokenUsage:
         completion_tokens=sum(answer.usage.completion_tokens for answer in answers),
         cached_tokens=sum(answer.usage.cached_tokens for answer in answers),
     )
+
+
+def build(answers: Sequence[Answer]) -> str:
+    """Name the builds of a model that gave answers.
+
+    Parameters
+    ----------
+    answers : sequence of Answer
+        Of several requests.
+
+    Returns
+    -------
+    build : str
+        As a rule one; several with commas between them; "" if no answer says.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import Answer
+    >>> from sklearn_logprob.backends._repeated import build
+    >>> build([Answer(build="b2"), Answer(build="b1"), Answer(), Answer(build="b2")])
+    'b1, b2'
+    """
+    return ", ".join(sorted({answer.build for answer in answers} - {""}))

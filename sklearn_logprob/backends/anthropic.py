@@ -5,33 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from sklearn.base import BaseEstimator
 
 from sklearn_logprob._errors import (
-    BackendError,
-    LogprobError,
     LogprobsUnavailableError,
     MissingKeyError,
-    PromptTooLongError,
-    RefusedError,
-    UnreadableAnswerError,
     UnsupportedRequestError,
 )
 from sklearn_logprob._types import Answer, Outcome, Request
+from sklearn_logprob.backends._anthropic_batch import AnthropicBatches
 from sklearn_logprob.backends._anthropic_wire import (
+    answer_of,
     ask_body,
     continues,
     explain,
-    read_reply,
     thinks,
 )
-from sklearn_logprob.backends._http import HttpError, call_json
+from sklearn_logprob.backends._batch_wire import check_mode
 from sklearn_logprob.backends._limits import Heed, Metered
 from sklearn_logprob.backends._overlap import overlap
 from sklearn_logprob.backends._params import check_common
+from sklearn_logprob.backends._service import Service
 
 __all__ = ["AnthropicBackend"]
 
@@ -63,8 +60,13 @@ class AnthropicBackend(Metered, BaseEstimator):
         of the answer.
     extra_body : dict, default=None
         Further fields of the request, such as ``{"output_config": {"effort": "low"}}``.
+    mode : {"live", "batch"}, default="live"
+        "batch" sends everything in lists, through jobs that may take a day and cost half.
+        An interrupted call goes on waiting for its jobs when it is made again, in another
+        process too.
     price : tuple of float, default=None
-        US dollars for one million tokens: prompt, cached, generated. None: list price.
+        US dollars for one million tokens: prompt, cached, generated. None: list price,
+        or half of it for a batch.
     requests_per_minute, tokens_per_minute : float, default=None
         How fast to ask at most.
     max_requests : int, default=None
@@ -123,6 +125,7 @@ class AnthropicBackend(Metered, BaseEstimator):
         thinking: str | None = "auto",
         thinking_tokens: int = 4096,
         extra_body: Mapping[str, Any] | None = None,
+        mode: Literal["live", "batch"] = "live",
         price: tuple[float, float, float] | None = None,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
@@ -138,6 +141,7 @@ class AnthropicBackend(Metered, BaseEstimator):
         self.thinking = thinking
         self.thinking_tokens = thinking_tokens
         self.extra_body = extra_body
+        self.mode = mode
         self.price = price
         self.requests_per_minute = requests_per_minute
         self.tokens_per_minute = tokens_per_minute
@@ -146,6 +150,11 @@ class AnthropicBackend(Metered, BaseEstimator):
         self.max_concurrency = max_concurrency
         self.max_retries = max_retries
         self.timeout = timeout
+
+    @property
+    def all_at_once(self) -> bool:
+        """Whether `answer` should get all requests in one call."""
+        return self.mode == "batch"
 
     def answer_identity(self) -> dict[str, Any]:
         """Give what an answer depends on besides the request.
@@ -184,6 +193,7 @@ class AnthropicBackend(Metered, BaseEstimator):
         """
         url = self._url()
         check_common(self)
+        check_mode(self)
         self._check_limits()
         if not isinstance(self.thinking_tokens, int) or self.thinking_tokens < 0:
             raise ValueError(
@@ -230,8 +240,13 @@ class AnthropicBackend(Metered, BaseEstimator):
             `LimitReachedError` where a limit would be crossed.
         """
         self.check(requests)
-        gate = self._gate()
-        ask = partial(self._ask, gate.heed)
+        if not requests:
+            return iter(())
+        gate, service = self._gate(), self._service()
+        if self.mode == "batch":
+            read = partial(self._read, service)
+            return AnthropicBatches(service, self._body, read, gate).answer(requests)
+        ask = partial(self._ask, service, gate.heed)
         return overlap(ask, requests, self.max_concurrency, gate=gate)
 
     def _url(self) -> str:
@@ -263,64 +278,33 @@ class AnthropicBackend(Metered, BaseEstimator):
             )
         return key
 
-    def _ask(self, heed: Heed, index: int, request: Request) -> Answer:
+    def _ask(self, service: Service, heed: Heed, index: int, request: Request) -> Answer:
+        content = service.call("/v1/messages", self._body(request), index, heed=heed)
+        return self._read(service, content, index)
+
+    def _body(self, request: Request) -> dict[str, Any]:
         body = ask_body(
             request,
             model=self.model,
             thinking=thinks(self.thinking, self.model),
             thinking_tokens=self.thinking_tokens,
         )
-        key = self._key(self._url())
-        content = self._post(index, body | dict(self.extra_body or {}), key, heed)
-        reply = read_reply(content)
-        if reply is None:
-            raise BackendError(
-                f"{self._who()} did not answer in Anthropic's format: check base_url= "
-                "(it usually does not end in /v1)."
-            )
-        if reply.stop_reason == "refusal":
-            why = reply.refusal.replace(key, "[key]") if key else reply.refusal
-            raise RefusedError(
-                f"{self._who()} refuses to answer {{row}}{': ' + why if why else ''}.",
-                index,
-            )
-        if reply.stop_reason == "model_context_window_exceeded":
-            raise PromptTooLongError(
-                f"The prompt of {{row}} leaves {self._who()} no room for an answer. "
-                "Shorten the text.",
-                index,
-            )
-        if reply.thought and reply.stop_reason == "max_tokens" and not reply.text:
-            raise UnreadableAnswerError(
-                f"{self._who()} was still thinking when the tokens for {{row}} ended. "
-                "Raise thinking_tokens=, or set thinking='disabled' where the model "
-                "allows it.",
-                index,
-            )
-        return Answer(usage=reply.usage, draws=((reply.text, 1),))
+        return body | dict(self.extra_body or {})
 
-    def _post(
-        self, index: int, body: Mapping[str, Any], key: str, heed: Heed
-    ) -> dict[str, Any]:
-        failure: LogprobError
-        try:
-            return call_json(
-                f"{self._url()}/v1/messages",
-                body,
-                who=self._who(),
-                headers={
-                    "anthropic-version": VERSION,
-                    **({"x-api-key": key} if key else {}),
-                },
-                secret=key,
-                timeout=self.timeout,
-                max_retries=self.max_retries,
-                heed=heed,
-            )
-        except HttpError as error:
-            failure = explain(error, index, self.api_key_env)
-        # Not in the handler: see call_json.
-        raise failure
+    def _read(self, service: Service, content: dict[str, Any], index: int) -> Answer:
+        return answer_of(
+            content, index, model=self.model, who=service.who, key=service.key
+        )
 
-    def _who(self) -> str:
-        return f"{self.model!r} at {self._url()}"
+    def _service(self) -> Service:
+        url = self._url()
+        key = self._key(url)
+        return Service(
+            url,
+            f"{self.model!r} at {url}",
+            {"anthropic-version": VERSION, **({"x-api-key": key} if key else {})},
+            key,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            explain=partial(explain, key_name=self.api_key_env),
+        )

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from sklearn.base import BaseEstimator
 
 from sklearn_logprob._errors import (
     BackendError,
-    LogprobError,
     LogprobsUnavailableError,
     MissingKeyError,
     RefusedError,
     UnsupportedRequestError,
 )
 from sklearn_logprob._types import Answer, Outcome, Request
+from sklearn_logprob.backends._batch_wire import check_mode
+from sklearn_logprob.backends._gemini_batch import GeminiBatches
 from sklearn_logprob.backends._gemini_wire import (
     WHO_RETURNS_LOGPROBS,
     ask_body,
     explain,
     read_reply,
 )
-from sklearn_logprob.backends._http import HttpError, call_json
 from sklearn_logprob.backends._limits import Heed, Metered
 from sklearn_logprob.backends._overlap import overlap
 from sklearn_logprob.backends._params import check_common
+from sklearn_logprob.backends._service import Service
 
 __all__ = ["GeminiBackend"]
 
@@ -59,6 +60,11 @@ class GeminiBackend(Metered, BaseEstimator):
         family, which can do without, and nothing to others. None sends nothing.
     max_top_logprobs : int, default=20
         The most alternatives at a position; Google allows 20.
+    mode : {"live", "batch"}, default="live"
+        "batch" sends everything in lists, through jobs that may take a day and cost half;
+        on the Gemini API only. Whether their answers have log-probabilities is not known
+        here: try few rows. An interrupted call goes on waiting for its jobs when it is
+        made again, in another process too.
     max_concurrency : int, default=8
         The most requests at the same time.
     max_retries : int, default=5
@@ -74,7 +80,7 @@ class GeminiBackend(Metered, BaseEstimator):
         How many US dollars to spend on it. The error comes before the limit is crossed.
     price : tuple of float, default=None
         US dollars for one million tokens: (prompt, cached, generated). None: the list
-        price, where it is known.
+        price, where it is known, or half of it for a batch.
 
     Attributes
     ----------
@@ -112,6 +118,7 @@ class GeminiBackend(Metered, BaseEstimator):
         base_url: str = "https://generativelanguage.googleapis.com/v1beta",
         thinking_budget: int | str | None = "auto",
         max_top_logprobs: int = 20,
+        mode: Literal["live", "batch"] = "live",
         max_concurrency: int = 8,
         max_retries: int = 5,
         timeout: float = 60.0,
@@ -127,6 +134,7 @@ class GeminiBackend(Metered, BaseEstimator):
         self.base_url = base_url
         self.thinking_budget = thinking_budget
         self.max_top_logprobs = max_top_logprobs
+        self.mode = mode
         self.max_concurrency = max_concurrency
         self.max_retries = max_retries
         self.timeout = timeout
@@ -135,6 +143,11 @@ class GeminiBackend(Metered, BaseEstimator):
         self.max_requests = max_requests
         self.max_cost = max_cost
         self.price = price
+
+    @property
+    def all_at_once(self) -> bool:
+        """Whether `answer` should get all requests in one call."""
+        return self.mode == "batch"
 
     def answer_identity(self) -> dict[str, Any]:
         """Give what an answer depends on besides the request.
@@ -198,8 +211,13 @@ class GeminiBackend(Metered, BaseEstimator):
             The first failure that is not a row's own.
         """
         self.check(requests)
-        gate = self._gate()
-        ask = partial(self._ask, gate.heed)
+        if not requests:
+            return iter(())
+        gate, service = self._gate(), self._service()
+        if self.mode == "batch":
+            desk = GeminiBatches(self.model, service, self._body, self._read, gate)
+            return desk.answer(requests)
+        ask = partial(self._ask, service, gate.heed)
         return overlap(ask, requests, self.max_concurrency, gate=gate)
 
     def _check_parameters(self) -> None:
@@ -214,6 +232,14 @@ class GeminiBackend(Metered, BaseEstimator):
                 f"number of tokens or None. Got {self.thinking_budget!r} instead."
             )
         check_common(self)
+        check_mode(self)
+        vertex = self.access_token_env or "/publishers/" in self._url()
+        if self.mode == "batch" and vertex:
+            raise ValueError(
+                "The 'mode' parameter of GeminiBackend must be 'live' with Vertex AI, "
+                "whose batches have another format. Got 'batch' instead: use a key of "
+                "the Gemini API."
+            )
         self._check_limits()
 
     def _url(self) -> str:
@@ -248,11 +274,17 @@ class GeminiBackend(Metered, BaseEstimator):
             )
         return name, key
 
-    def _ask(self, heed: Heed, index: int, request: Request) -> Answer:
-        body = ask_body(
+    def _ask(self, service: Service, heed: Heed, index: int, request: Request) -> Answer:
+        path = f"/models/{self.model}:generateContent"
+        content = service.call(path, self._body(request), index, heed=heed)
+        return self._read(content, request, index)
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        return ask_body(
             request, top_logprobs=self.max_top_logprobs, budget=self._budget()
         )
-        content = self._post(index, body, heed)
+
+    def _read(self, content: dict[str, Any], request: Request, index: int) -> Answer:
         reply = read_reply(content)
         if reply is None:
             raise BackendError(
@@ -282,28 +314,18 @@ class GeminiBackend(Metered, BaseEstimator):
             f"{reply.finish_reason}). {why}{WHO_RETURNS_LOGPROBS}"
         )
 
-    def _post(self, index: int, body: Mapping[str, Any], heed: Heed) -> dict[str, Any]:
+    def _service(self) -> Service:
         name, key = self._header()
-        failure: LogprobError
-        try:
-            return call_json(
-                f"{self._url()}/models/{self.model}:generateContent",
-                body,
-                who=self._who(),
-                headers=(
-                    {"Authorization": f"Bearer {key}"}
-                    if self.access_token_env
-                    else {"x-goog-api-key": key}
-                ),
-                secret=key,
-                timeout=self.timeout,
-                max_retries=self.max_retries,
-                heed=heed,
-            )
-        except HttpError as error:
-            failure = explain(error, index, name)
-        # Not in the handler: see call_json.
-        raise failure
+        token = {"Authorization": f"Bearer {key}"}
+        return Service(
+            self._url(),
+            self._who(),
+            token if self.access_token_env else {"x-goog-api-key": key},
+            key,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            explain=partial(explain, key_name=name),
+        )
 
     def _who(self) -> str:
         return f"{self.model!r} at {self._url()}"

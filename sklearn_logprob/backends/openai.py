@@ -18,8 +18,9 @@ from sklearn_logprob._errors import (
     UnsupportedRequestError,
 )
 from sklearn_logprob._types import Answer, Outcome, Request
+from sklearn_logprob.backends._batch_wire import check_mode
 from sklearn_logprob.backends._limits import Heed, Metered
-from sklearn_logprob.backends._openai_batch import BatchDesk, check_mode
+from sklearn_logprob.backends._openai_batch import OpenAIBatches
 from sklearn_logprob.backends._openai_client import (
     Connection,
     connection,
@@ -39,7 +40,6 @@ from sklearn_logprob.backends._openai_wire import (
 from sklearn_logprob.backends._overlap import overlap
 from sklearn_logprob.backends._params import check_common
 from sklearn_logprob.backends._presets import wants_key
-from sklearn_logprob.backends._prices import Price
 
 __all__ = ["OpenAIBackend"]
 
@@ -204,7 +204,7 @@ class OpenAIBackend(Metered, BaseEstimator):
         """
         url = self._url()
         check_common(self)
-        check_mode(self)
+        check_mode(self, "api_version")
         self._check_limits()
         if not requests:
             return
@@ -252,7 +252,10 @@ class OpenAIBackend(Metered, BaseEstimator):
     def _answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         asked, whom = self._connection(), self._whom()
         if self.mode == "batch":
-            yield from BatchDesk(self, asked, self._body, self._gate()).answer(requests)
+            desk = OpenAIBatches(
+                self.model, self.api_key_env, asked, self._body, self._gate()
+            )
+            yield from desk.answer(requests)
             return
         unproven = whom not in asked.proven and any(r.top_logprobs for r in requests)
         gate = self._gate()
@@ -273,12 +276,6 @@ class OpenAIBackend(Metered, BaseEstimator):
                 if self._is_openai() and whom not in asked.proven:
                     asked.refused[whom] = str(error)
                 raise
-
-    def _price(self) -> Price | None:
-        price = super()._price()
-        if price is None or self.price is not None or self.mode == "live":
-            return price
-        return Price(*(dollars / 2 for dollars in price))
 
     def _connection(self) -> Connection:
         url = self._url()

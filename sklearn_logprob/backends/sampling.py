@@ -13,7 +13,12 @@ from scipy.special import betainc
 
 from sklearn_logprob._errors import RowError
 from sklearn_logprob._types import Answer, Outcome, Request
-from sklearn_logprob.backends._repeated import RepeatedBackend, ask_repeatedly, total
+from sklearn_logprob.backends._repeated import (
+    RepeatedBackend,
+    ask_repeatedly,
+    build,
+    total,
+)
 
 __all__ = ["SamplingBackend"]
 
@@ -133,7 +138,8 @@ class SamplingBackend(RepeatedBackend):
                 if not left or settled(_folded(texts), left):
                     answers = drawn.pop(index)
                     draws = sorted(texts.items(), key=lambda item: (-item[1], item[0]))
-                    yield index, Answer(usage=total(answers), draws=tuple(draws))
+                    usage, who = total(answers), build(answers)
+                    yield index, Answer(usage=usage, draws=tuple(draws), build=who)
             n_drawn = n_after
 
 

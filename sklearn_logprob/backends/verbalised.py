@@ -14,7 +14,12 @@ from sklearn_logprob._errors import (
     UnsupportedRequestError,
 )
 from sklearn_logprob._types import Answer, Outcome, Request
-from sklearn_logprob.backends._repeated import RepeatedBackend, ask_repeatedly, total
+from sklearn_logprob.backends._repeated import (
+    RepeatedBackend,
+    ask_repeatedly,
+    build,
+    total,
+)
 from sklearn_logprob.backends._verbal import (
     INSTRUCTION,
     ask_in_words,
@@ -139,7 +144,8 @@ class VerbalisedBackend(RepeatedBackend):
                 continue
             logs = np.log(np.mean(read, axis=0)).tolist()
             choices = tuple(zip(forms, logs, strict=True))
-            yield index, Answer(choices=choices, usage=total(outcome))
+            usage, who = total(outcome), build(outcome)
+            yield index, Answer(choices=choices, usage=usage, build=who)
 
 
 def _unreadable(text: str, index: int) -> UnreadableAnswerError:
