@@ -148,11 +148,8 @@ PARTS: dict[str, Part] = {
     ),
     "AdaptedCalibration": Part(
         f"{OURS}._adapted",
-        given={
-            "calibrator": a("predict_proba"),
-            "train_prior": SHARE,
-            "class_prior": SHARE,
-        },
+        {"calibrator_": a("predict_proba")},
+        {"train_prior": SHARE, "class_prior": SHARE},
     ),
     "RareLabelCalibration": Part(f"{OURS}._rare_labels", AROUND),
     "ReadoutCalibration": Part(

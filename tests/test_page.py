@@ -257,10 +257,12 @@ def test_adapted_frequencies_hold_out_of_fold():
     """The calibrator is fitted anew; the frequencies it is moved to are not learnt."""
     clf = fitted(random_state=0)
     before = proba(clf.explore(X, Y, out_of_fold=True))
-    adapted = clf.adapt_prior(class_prior=[0.9, 0.1])
-    after = proba(adapted.explore(X, Y, out_of_fold=True))
-    expected = change_prior(before, [0.5, 0.5], [0.9, 0.1])
-    np.testing.assert_allclose(after, expected, rtol=1e-3)
+    adapted, old = clf, [0.5, 0.5]
+    for new in ([0.9, 0.1], [0.7, 0.3]):  # once, and again
+        adapted = adapted.adapt_prior(class_prior=new)
+        after = proba(adapted.explore(X, Y, out_of_fold=True))
+        expected = change_prior(before, old, new)
+        np.testing.assert_allclose(after, expected, rtol=1e-3)
 
 
 # ------------------------------------------------------------------ how it is written
