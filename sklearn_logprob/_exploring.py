@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, column_or_1d
 
 from sklearn_logprob._errors import BackendError
 from sklearn_logprob._inputs import read_rows, seen_rows
 from sklearn_logprob._label_heads import LabelHeads
+from sklearn_logprob._label_sets import form_of
 from sklearn_logprob._page_data import page_data, provenance
 from sklearn_logprob.calibration import calibrated_proba, cross_val_proba
 from sklearn_logprob.page import OperatingPointPage
@@ -117,7 +118,13 @@ def make_page(
 def _codes(y: ArrayLike, classes: NDArray[Any]) -> NDArray[np.intp]:
     """Give labels as positions in `classes`."""
     known = {label: code for code, label in enumerate(classes.tolist())}
-    labels = np.asarray(y).tolist()
+    if form_of(y) != "labels":
+        raise ValueError(
+            f"y of explore must hold one of the classes {list(known)} for each row, and "
+            "it holds several labels a row. To look at one of them, fit a classifier for "
+            "it, with y of 0 and 1."
+        )
+    labels = column_or_1d(y).tolist()
     strange = sorted({str(label) for label in labels if label not in known})
     if strange:
         raise ValueError(
