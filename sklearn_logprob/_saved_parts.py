@@ -78,7 +78,14 @@ PARTS: dict[str, Part] = {
     "NearestShots": Part(
         f"{OURS}._shots", given={"n_shots": count(1), "answers": texts("n")}
     ),
-    "Rows": Part(f"{OURS}._inputs", given={"columns": texts("c"), "aliases": texts("a")}),
+    "Rows": Part(
+        f"{OURS}._inputs",
+        given={
+            "columns": texts("c"),
+            "values": each(texts("c"), "n"),
+            "aliases": texts("a"),
+        },
+    ),
     "Verbalizer": Part(f"{OURS}.verbalizers", given={"permutations": LIMITED}),
     "FixedInputs": Part(f"{OURS}.content_free"),
     "DomainWords": Part(f"{OURS}.content_free"),
