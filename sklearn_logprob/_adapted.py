@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from sklearn_logprob._types import Floats
 from sklearn_logprob.calibration import calibrated_proba
@@ -34,18 +34,21 @@ def adapt(
         class_prior, _ = em_prior(P[~np.isnan(P).any(axis=1)], train_prior)
     new = np.asarray(class_prior, dtype=np.float64)
     change_prior([train_prior], train_prior, new)  # refuses what is no frequency
-    return AdaptedCalibration(calibrator, train_prior, new)
+    adapted = AdaptedCalibration(clone(calibrator), train_prior, new)
+    adapted.calibrator_ = calibrator
+    return adapted
 
 
 class AdaptedCalibration(ClassifierMixin, BaseEstimator):
-    """A fitted calibrator whose probabilities are moved to other class frequencies.
+    """A calibrator whose probabilities are moved to other class frequencies.
 
-    It learns nothing itself and takes the calibrator's place.
+    Frequencies are given, not learnt: fitted anew, as cross-validation does, it moves
+    to the same ones.
 
     Parameters
     ----------
     calibrator : classifier
-        Fitted on label log scores and class codes.
+        Of label log scores and class codes.
     train_prior : array-like of shape (K,)
         The frequencies under which its probabilities are calibrated.
     class_prior : array-like of shape (K,)
@@ -53,15 +56,17 @@ class AdaptedCalibration(ClassifierMixin, BaseEstimator):
 
     Attributes
     ----------
+    calibrator_ : classifier
+        Fitted.
     classes_ : ndarray of shape (K,)
         Class codes.
 
     Examples
     --------
-    >>> from sklearn_logprob.calibration import NoCalibration
-    >>> from sklearn_logprob._adapted import AdaptedCalibration
-    >>> fitted = NoCalibration().fit([[-1.0, -1.0]])
-    >>> AdaptedCalibration(fitted, [0.5, 0.5], [0.8, 0.2]).predict_proba([[-2.0, -2.0]])
+    >>> from sklearn_logprob import AdaptedCalibration, NoCalibration
+    >>> S = [[-2.0, -2.0], [-1.0, -1.0]]
+    >>> adapted = AdaptedCalibration(NoCalibration(), [0.5, 0.5], [0.8, 0.2])
+    >>> adapted.fit(S, [0, 1]).predict_proba(S[:1])
     array([[0.8, 0.2]])
     """
 
@@ -70,30 +75,27 @@ class AdaptedCalibration(ClassifierMixin, BaseEstimator):
         self.train_prior = train_prior
         self.class_prior = class_prior
 
-    def __sklearn_is_fitted__(self) -> bool:
-        """Tell that there is nothing to learn."""
-        return True
-
     @property
     def classes_(self) -> NDArray[np.intp]:
         """Class codes: one for each frequency."""
         return np.arange(len(np.asarray(self.class_prior)))
 
     def fit(self, S: ArrayLike, y: ArrayLike | None = None) -> AdaptedCalibration:
-        """Learn nothing: the calibrator is fitted already.
+        """Fit the calibrator.
 
         Parameters
         ----------
         S : array-like of shape (n, K)
-            Not used.
+            Label log scores (natural log).
         y : array-like of shape (n,), default=None
-            Not used.
+            Class codes.
 
         Returns
         -------
         self : AdaptedCalibration
-            Itself, as it was.
+            Itself.
         """
+        self.calibrator_ = clone(self.calibrator).fit(S, y)
         return self
 
     def predict_proba(self, S: ArrayLike) -> Floats:
@@ -109,7 +111,7 @@ class AdaptedCalibration(ClassifierMixin, BaseEstimator):
         P : ndarray of shape (n, K)
             Each row sums to 1.
         """
-        P = calibrated_proba(self.calibrator, S)
+        P = calibrated_proba(self.calibrator_, S)
         return change_prior(P, self.train_prior, self.class_prior)
 
     def predict(self, S: ArrayLike) -> NDArray[np.intp]:

@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, column_or_1d
 
-from sklearn_logprob._adapted import AdaptedCalibration
 from sklearn_logprob._errors import BackendError
 from sklearn_logprob._inputs import read_rows, seen_rows
 from sklearn_logprob._label_heads import LabelHeads
+from sklearn_logprob._label_sets import form_of
 from sklearn_logprob._page_data import page_data, provenance
-from sklearn_logprob._types import Floats
 from sklearn_logprob.calibration import calibrated_proba, cross_val_proba
 from sklearn_logprob.page import OperatingPointPage
-from sklearn_logprob.priors import change_prior
 from sklearn_logprob.scoring import label_mass
 
 __all__ = ["make_page"]
@@ -74,7 +71,7 @@ def make_page(
     evidence = clf._head.evidence(clf._debias(scores), outcomes)[answered]
     codes = codes[answered]
     if out_of_fold:
-        P = _without_the_row(clf, evidence, codes)
+        P = cross_val_proba(clf.calibrator_, evidence, codes, clf.cv, clf.random_state)
     else:
         P = calibrated_proba(clf.calibrator_, evidence)
 
@@ -118,19 +115,16 @@ def make_page(
     return page
 
 
-def _without_the_row(clf: Any, evidence: Any, codes: NDArray[np.intp]) -> Floats:
-    """Calibrate anew on the other folds; adapted frequencies stay what they are."""
-    fitted, folds = clf.calibrator_, (clf.cv, clf.random_state)
-    if not isinstance(fitted, AdaptedCalibration):
-        return cross_val_proba(clone(fitted), evidence, codes, *folds)
-    P = cross_val_proba(clone(fitted.calibrator), evidence, codes, *folds)
-    return change_prior(P, fitted.train_prior, fitted.class_prior)
-
-
 def _codes(y: ArrayLike, classes: NDArray[Any]) -> NDArray[np.intp]:
     """Give labels as positions in `classes`."""
     known = {label: code for code, label in enumerate(classes.tolist())}
-    labels = np.asarray(y).tolist()
+    if form_of(y) != "labels":
+        raise ValueError(
+            f"y of explore must hold one of the classes {list(known)} for each row, and "
+            "it holds several labels a row. To look at one of them, fit a classifier for "
+            "it, with y of 0 and 1."
+        )
+    labels = column_or_1d(y).tolist()
     strange = sorted({str(label) for label in labels if label not in known})
     if strange:
         raise ValueError(

@@ -21,7 +21,7 @@ class PlannedRequests(list[Request]):
     Parameters
     ----------
     requests : iterable of Request
-        One a row, or one for each chain of thought.
+        One a row, or one for each chain of thought; then those of `content_free`.
     n_sent : int
         Calls of the model: distinct requests that the cache does not hold, times the
         answers that the backend draws for each.

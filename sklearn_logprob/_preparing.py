@@ -23,12 +23,9 @@ from sklearn_logprob._labels import Labels, positive_last, resolve_labels
 from sklearn_logprob._rare_labels import RareLabelCalibration
 from sklearn_logprob._shots import take_shots
 from sklearn_logprob._templating import make_template
+from sklearn_logprob._types import Request
 from sklearn_logprob.backends import make_backend
-from sklearn_logprob.calibration import (
-    BatchCalibration,
-    NoCalibration,
-    make_calibrator,
-)
+from sklearn_logprob.calibration import BatchCalibration, NoCalibration, make_calibrator
 from sklearn_logprob.content_free import make_content_free
 from sklearn_logprob.readout import TokenReadout, make_readout
 from sklearn_logprob.rejection import make_rejector
@@ -36,7 +33,7 @@ from sklearn_logprob.scorer import LABEL_SCORINGS, ON_ERROR, LabelScorer
 from sklearn_logprob.thresholds import make_selector, needs_labels
 from sklearn_logprob.verbalizers import make_verbalizer
 
-__all__ = ["check_label_free", "make_scorer", "prepare"]
+__all__ = ["check_label_free", "make_scorer", "prepare", "without_content"]
 
 KNOWN = {
     "label_scoring": LABEL_SCORINGS,
@@ -272,6 +269,43 @@ def _set_shots_apart(
     rows = Rows(rows.columns, [rows.values[i] for i in left], rows.aliases)
     codes = None if labels.codes is None else labels.codes[left]
     return rows, replace(labels, codes=codes), replace(scorer, template=template)
+
+
+def without_content(
+    estimator: Any, rows: Rows | None, scorer: LabelScorer
+) -> tuple[LabelScorer, list[Request]]:
+    """Say what contextual calibration asks, besides the rows.
+
+    Parameters
+    ----------
+    estimator : LogprobClassifier
+        Its parameters are read.
+    rows : Rows or None
+        Those of `fit`.
+    scorer : LabelScorer
+        How the model is asked about them.
+
+    Returns
+    -------
+    scorer : LabelScorer
+        How it is asked about inputs without content.
+    requests : list of Request
+        None where `content_free` is empty.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import FakeBackend, LogprobClassifier
+    >>> from sklearn_logprob._preparing import prepare, without_content
+    >>> clf = LogprobClassifier(FakeBackend(), prompt="{text}?", content_free=["N/A"])
+    >>> rows, _, scorer, _ = prepare(clf, ["fine", "dull"], ["good", "bad"])
+    >>> without_content(clf, rows, scorer)[1][0].messages
+    (('prompt', 'N/A?'),)
+    """
+    template, inputs = make_content_free(estimator.content_free).asked(
+        scorer.template, rows or Rows(("text",), []), estimator.random_state
+    )
+    asker = replace(scorer, template=template)
+    return asker, asker.requests(inputs) if len(inputs) else []
 
 
 def check_label_free(estimator: Any, selector: Any, rejector: Any = None) -> None:

@@ -78,7 +78,14 @@ PARTS: dict[str, Part] = {
     "NearestShots": Part(
         f"{OURS}._shots", given={"n_shots": count(1), "answers": texts("n")}
     ),
-    "Rows": Part(f"{OURS}._inputs", given={"columns": texts("c"), "aliases": texts("a")}),
+    "Rows": Part(
+        f"{OURS}._inputs",
+        given={
+            "columns": texts("c"),
+            "values": each(texts("c"), "n"),
+            "aliases": texts("a"),
+        },
+    ),
     "Verbalizer": Part(f"{OURS}.verbalizers", given={"permutations": LIMITED}),
     "FixedInputs": Part(f"{OURS}.content_free"),
     "DomainWords": Part(f"{OURS}.content_free"),
@@ -148,11 +155,8 @@ PARTS: dict[str, Part] = {
     ),
     "AdaptedCalibration": Part(
         f"{OURS}._adapted",
-        given={
-            "calibrator": a("predict_proba"),
-            "train_prior": SHARE,
-            "class_prior": SHARE,
-        },
+        {"calibrator_": a("predict_proba")},
+        {"train_prior": SHARE, "class_prior": SHARE},
     ),
     "RareLabelCalibration": Part(f"{OURS}._rare_labels", AROUND),
     "ReadoutCalibration": Part(

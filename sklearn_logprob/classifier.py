@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,11 @@ from sklearn_logprob._inputs import Rows, read_rows
 from sklearn_logprob._label_heads import LabelHeads
 from sklearn_logprob._label_sets import indicator_of
 from sklearn_logprob._planning import PlannedRequests, plan
-from sklearn_logprob._preparing import prepare
+from sklearn_logprob._preparing import prepare, without_content
 from sklearn_logprob._same_model import check_model
 from sklearn_logprob._streaming import predict_batches
 from sklearn_logprob._types import Floats, Outcome, Request, Usage
-from sklearn_logprob.content_free import make_content_free, mean_log_proba
+from sklearn_logprob.content_free import mean_log_proba
 from sklearn_logprob.page import OperatingPointPage
 from sklearn_logprob.saving import SavedAsJson
 from sklearn_logprob.scoring import LabelScores, label_mass
@@ -519,17 +518,21 @@ class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
         -------
         requests : PlannedRequests
             A list, one request a row (or for each of its chains of thought, and each
-            label that is asked about), with ``n_sent``, ``prompt_tokens``,
-            ``completion_tokens`` and ``cost``. Equal ones are sent once, and those in
-            the cache not at all.
+            label that is asked about) and, before `fit`, those of `content_free` at the
+            end; with ``n_sent``, ``prompt_tokens``, ``completion_tokens`` and ``cost``.
+            Equal ones are sent once, and those in the cache not at all.
         """
+        rows: Rows | None
         if self.__sklearn_is_fitted__():
-            rows: Rows | None = read_rows(X, self, reset=False)
-            scorer = self._scorer
+            rows, scorer, head = read_rows(X, self, reset=False), self._scorer, self._head
+            besides: list[Request] = []
         else:
-            rows, _, scorer, _ = prepare(clone(self), X, y)
+            unfitted = clone(self)
+            rows, _, scorer, head = prepare(unfitted, X, y)
+            besides = without_content(unfitted, rows, scorer)[1]
         requests = [] if rows is None else scorer.requests(rows)
-        return plan(scorer.backend, requests, self.cache)
+        asked = [*requests, *besides] if head.n_classes > 1 else []
+        return plan(scorer.backend, asked, self.cache)
 
     def explore(
         self, X: Any, y: ArrayLike, path: Any = None, *, out_of_fold: bool = False
@@ -603,13 +606,9 @@ class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
         return np.asarray(scores - self.content_free_scores_)
 
     def _ask_content_free(self, rows: Rows | None, n_classes: int) -> Floats:
-        template, inputs = make_content_free(self.content_free).asked(
-            self.prompt_, rows or Rows(("text",), []), self.random_state
-        )
-        if not len(inputs) or n_classes == 1:
+        scorer, requests = without_content(self, rows, self._scorer)
+        if not requests or n_classes == 1:
             return np.zeros(n_classes)
-        scorer = replace(self._scorer, template=template)
-        requests = scorer.requests(inputs)
         outcomes = scorer.ask(requests, self.cache, self.usage_, self.verbose)
         return mean_log_proba(scorer.read(outcomes).scores)
 

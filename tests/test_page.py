@@ -78,6 +78,8 @@ def test_each_distinct_text_is_asked_once(cache):
         (NEW, ["odd", *NEW_Y[1:]], None, "'odd'"),
         (NEW, NEW_Y, "no/such/folder.html", "no/such/folder.html"),
         ([["a", 1]], ["good"], None, "table"),
+        (NEW, [{"good", "bad"}, set()] * 8, None, r"\['bad', 'good'\] .* several labels"),
+        (NEW, np.eye(15, 2), None, "several labels a row. .* fit a classifier for it"),
     ],
 )
 def test_bad_input_is_refused_before_the_model_is_asked(X_bad, y_bad, path, message):
@@ -94,6 +96,21 @@ def test_one_class_has_no_operating_point():
     clf = LogprobClassifier(BACKEND, classes=["good"]).fit()
     with pytest.raises(ValueError, match="two classes"):
         clf.explore(["x"], ["good"])
+
+
+def test_several_labels_a_row_have_no_page():
+    """Whatever y is; the message says what has one."""
+    clf = LogprobClassifier(BACKEND, classes=["a", "b"], multilabel="per_label").fit()
+    for y in ([{"a"}], [[0, 1]], ["a"]):
+        with pytest.raises(ValueError, match="may apply: fit a classifier for the label"):
+            clf.explore(["x"], y)
+
+
+def test_a_column_of_labels_is_taken_as_in_fit():
+    """Of shape (n, 1) too, which is one label a row."""
+    clf = fitted()
+    column = clf.explore(NEW, np.array(NEW_Y)[:, None])
+    assert column.data == clf.explore(NEW, NEW_Y).data
 
 
 # ------------------------------------------------------------------ what it shows
@@ -257,10 +274,12 @@ def test_adapted_frequencies_hold_out_of_fold():
     """The calibrator is fitted anew; the frequencies it is moved to are not learnt."""
     clf = fitted(random_state=0)
     before = proba(clf.explore(X, Y, out_of_fold=True))
-    adapted = clf.adapt_prior(class_prior=[0.9, 0.1])
-    after = proba(adapted.explore(X, Y, out_of_fold=True))
-    expected = change_prior(before, [0.5, 0.5], [0.9, 0.1])
-    np.testing.assert_allclose(after, expected, rtol=1e-3)
+    adapted, old = clf, [0.5, 0.5]
+    for new in ([0.9, 0.1], [0.7, 0.3]):  # once, and again
+        adapted = adapted.adapt_prior(class_prior=new)
+        after = proba(adapted.explore(X, Y, out_of_fold=True))
+        expected = change_prior(before, old, new)
+        np.testing.assert_allclose(after, expected, rtol=1e-3)
 
 
 # ------------------------------------------------------------------ how it is written

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from servers import ChatServer
 
-from sklearn_logprob import FakeBackend, LogprobClassifier, OpenAIBackend
+from sklearn_logprob import (
+    DomainPrompt,
+    DomainWords,
+    FakeBackend,
+    LogprobClassifier,
+    OpenAIBackend,
+    PromptTemplate,
+)
 
 CLASSES = ["negative", "positive"]
 
@@ -38,6 +46,47 @@ def test_nothing_is_sent():
     assert server.calls == []
     assert planned.n_sent == 2
     assert planned.cost > 0
+
+
+@pytest.mark.parametrize(
+    ("content_free", "several", "n_asked"),
+    [
+        (("N/A", ""), False, 2),
+        (DomainWords(3), False, 3),
+        (DomainPrompt("About {labels}:"), False, 1),
+        (("N/A", ""), True, 4),
+    ],
+)
+def test_inputs_without_content_are_planned(content_free, several, n_asked):
+    """Those that fit asks about, behind the rows, random words and all; later no more."""
+    X = ["it was so fine a day", "that film is very dull", "we are not quite as fine",
+         "rather dull people live here"]  # fmt: skip
+    y: list[object] = [*CLASSES, *CLASSES]
+    prompt: object = PromptTemplate("{text}:", n_shots=1)
+    if several:
+        prompt, y = "{text}, {label}?", [{label} for label in y]
+    clf = LogprobClassifier(
+        FakeBackend(), prompt=prompt, classes=CLASSES, content_free=content_free,
+        random_state=np.random.RandomState(1),
+    )  # fmt: skip
+    planned = clf.requests(X, y)
+    assert planned == clf.requests(X, y)  # planning draws nothing away
+    clf.fit(X, y)
+    assert clf.usage_.requests == planned.n_sent
+    about_rows, besides = planned[:-n_asked], planned[-n_asked:]
+    later = clf.requests(X)
+    assert set(about_rows) <= set(later)
+    assert set(besides) & set(later) == set()
+    assert len(planned) == len(set(planned))
+
+
+def test_one_class_asks_nothing():
+    """Neither in fit nor after it, and so the plan."""
+    clf = LogprobClassifier(FakeBackend(), classes=["all"], content_free=["N/A"])
+    assert clf.requests(["a", "b"]) == []
+    assert clf.fit(["a", "b"]).requests(["c"]) == []
+    clf.predict(["c"])
+    assert clf.usage_.requests == 0
 
 
 def test_the_estimate_is_near_what_is_spent():

@@ -193,11 +193,10 @@ def test_adapted_calibrator_takes_the_place_of_the_first():
     S = log_softmax(rng.normal(size=(90, 3)) + 2 * np.eye(3)[y], axis=1)
     fitted = AffineCalibration().fit(S, y)
     old, new = fitted.predict_proba(S).mean(axis=0), np.array([0.7, 0.2, 0.1])
-    adapted = AdaptedCalibration(fitted, old, new)
+    adapted = AdaptedCalibration(AffineCalibration(), old, new).fit(S, y)
     expected = change_prior(fitted.predict_proba(S), old, new)
     np.testing.assert_allclose(adapted.predict_proba(S), expected)
     np.testing.assert_array_equal(adapted.predict(S), expected.argmax(axis=1))
-    assert adapted.fit(S, y) is adapted
     S[5] = np.nan
     P = calibrated_proba(pickle.loads(pickle.dumps(adapted)), S)
     assert np.isnan(P[5]).all()

@@ -318,6 +318,17 @@ def test_what_is_wrong_is_said(change, said):
     assert said in refused(changed(fitted("affine")[0].to_json(), change))
 
 
+def test_a_demonstration_has_a_text_for_each_column():
+    """Another number would come to light in predict only."""
+
+    def widen(document):
+        pool = document["prompt"]["object"]["params"]["pool"]["object"]["params"]
+        pool["values"][0]["tuple"] *= 2
+
+    said = refused(changed(fitted("nearest")[0].to_json(), widen))
+    assert "prompt.pool.values must be a list" in said
+
+
 def backend(document):
     """The backend, in a file."""
     return document["params"]["backend"]["object"]

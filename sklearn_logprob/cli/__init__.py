@@ -65,8 +65,12 @@ def _message(error: BaseException) -> str:
     return str(error)
 
 
-def _show_warning(message: Any, *_: object, **__: object) -> None:
-    _tell(f"warning: {message}")
+def _show_warning(
+    message: Any, category: type[Warning], *_: object, **__: object
+) -> None:
+    # packages add filters as they are imported, scikit-learn one that shows its own
+    if issubclass(category, UserWarning):
+        _tell(f"warning: {message}")
 
 
 def _tell(text: str) -> None:
