@@ -219,6 +219,12 @@ _HOMES = {
     "verbalizers": "Verbalizer",
 }
 
+_MODULES = (
+    "backends calibration content_free costs curves datasets metrics operating_points "
+    "plots prediction_sets priors prompts readout rejection report scoring soft_hard "
+    "stability suggestions thresholds verbalizers"
+)
+
 if not TYPE_CHECKING:  # who checks types would find any name here
 
     def __getattr__(name: str) -> _Any:
@@ -228,7 +234,9 @@ if not TYPE_CHECKING:  # who checks types would find any name here
                 found = getattr(_import_module(f"{__name__}.{module}"), name)
                 globals()[name] = found
                 return found
+        if name in _MODULES.split():  # sklearn_logprob.metrics, without an import of it
+            return _import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *__all__, *_MODULES.split()})

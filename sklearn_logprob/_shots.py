@@ -39,6 +39,11 @@ class NearestShots:
     n_shots : int
         How many each row is shown, the most similar one last.
 
+    Raises
+    ------
+    ValueError
+        If there is not one answer for each row of the pool.
+
     References
     ----------
     .. [1] J. Liu et al. "What Makes Good In-Context Examples for GPT-3?". DeeLIO 2022.
@@ -63,6 +68,11 @@ class NearestShots:
             TfidfVectorizer,
         )
 
+        if len(answers) != len(pool):
+            raise ValueError(
+                f"Each row of the pool needs an answer to show. Got {len(answers)} for "
+                f"{len(pool)} rows."
+            )
         self.template = template
         self.pool = pool
         self.answers = answers

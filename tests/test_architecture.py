@@ -480,6 +480,8 @@ def test_public_names_come_from_where_type_checkers_see_them():
     assert found == told
     assert sorted(told) == sorted(sklearn_logprob.__all__)
     assert set(told) <= set(dir(sklearn_logprob))
+    for name in sklearn_logprob._MODULES.split():
+        assert getattr(sklearn_logprob, name) is imported(name)
     with pytest.raises(AttributeError, match="no attribute 'LogprobClasifier'"):
         sklearn_logprob.LogprobClasifier  # noqa: B018
 

@@ -319,14 +319,18 @@ def test_what_is_wrong_is_said(change, said):
 
 
 def test_a_demonstration_has_a_text_for_each_column():
-    """Another number would come to light in predict only."""
+    """And an answer; what is missing would come to light in predict only."""
 
     def widen(document):
         pool = document["prompt"]["object"]["params"]["pool"]["object"]["params"]
         pool["values"][0]["tuple"] *= 2
 
-    said = refused(changed(fitted("nearest")[0].to_json(), widen))
-    assert "prompt.pool.values must be a list" in said
+    def shorten(document):
+        document["prompt"]["object"]["params"]["answers"].pop()
+
+    text = fitted("nearest")[0].to_json()
+    assert "prompt.pool.values must be a list" in refused(changed(text, widen))
+    assert "needs an answer to show" in refused(changed(text, shorten))
 
 
 def backend(document):
