@@ -169,8 +169,8 @@ class DomainPrompt(BaseEstimator):
     ----------
     prompt : str or sequence of (role, content)
         A raw prompt, or the messages of a chat, such as the end of the classifier's
-        prompt, ``"Sentiment:"``. ``{labels}`` lists the labels; there are no other
-        fields.
+        prompt, ``"Sentiment:"``. ``{labels}`` lists the labels, and ``{label}`` is the
+        one asked about with ``multilabel="per_label"``; there are no other fields.
 
     References
     ----------
@@ -209,15 +209,16 @@ class DomainPrompt(BaseEstimator):
             One empty row.
         """
         empty = ("",) * len(rows.columns)
-        return RowlessTemplate(self.prompt), replace(rows, values=[empty])
+        return RowlessTemplate(self.prompt, rows.columns), replace(rows, values=[empty])
 
 
 class RowlessTemplate:
-    """Messages that are the same for every row."""
+    """Messages without the columns of X; the label asked about may be in them."""
 
-    def __init__(self, prompt: Any) -> None:
+    def __init__(self, prompt: Any, columns: Sequence[str]) -> None:
         raw = isinstance(prompt, str)
         self.messages: Sequence[Message] = [("prompt", prompt)] if raw else prompt
+        self.columns = frozenset(columns)
 
     def render(
         self,
@@ -229,13 +230,16 @@ class RowlessTemplate:
         contents = [
             (role, read_fields(text, rows, labels)) for role, text in self.messages
         ]
-        used = columns_used(*(parts for _, parts in contents))
-        if used:
+        used = {rows.columns[i] for i in columns_used(*(parts for _, parts in contents))}
+        if used & self.columns:
             raise PromptError(
                 "The prompt of DomainPrompt stands without the row: leave "
-                f"{{{rows.columns[used[0]]}}} out of it."
+                f"{{{min(used & self.columns)}}} out of it."
             )
-        return [tuple((role, fill(parts, ())) for role, parts in contents)] * len(rows)
+        return [
+            tuple((role, fill(parts, values)) for role, parts in contents)
+            for values in rows.values
+        ]
 
 
 def make_content_free(content_free: Any) -> Any:

@@ -210,3 +210,20 @@ def test_a_grid_reaches_their_parameters():
         classifier(DomainWords()), {"content_free__n": [1, 3]}, cv=2, scoring="accuracy"
     )
     assert search.fit(X * 2, CLASSES * 4).best_params_["content_free__n"] in (1, 3)
+
+
+def test_a_domain_prompt_asks_about_each_label():
+    """One yes/no question a label, without the row; the row's fields are refused."""
+    asked = LogprobClassifier(
+        FakeBackend(),
+        prompt="{text}\nIs it about {label}?",
+        multilabel="per_label",
+        content_free=DomainPrompt("Is it about {label}?"),
+        cache=None,
+    )
+    X, y = ["a goal", "a song", "a goal song"], [["sport"], ["art"], ["art", "sport"]]
+    [*_, art, sport] = [request.messages[0][1] for request in asked.requests(X, y)]
+    assert (art, sport) == ("Is it about art?", "Is it about sport?")
+    assert asked.fit(X, y).content_free_scores_.shape == (2, 2)
+    with pytest.raises(PromptError, match="without the row: leave {text} out"):
+        asked.set_params(content_free=DomainPrompt("{text}{label}?")).fit(X, y)
