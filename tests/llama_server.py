@@ -21,6 +21,9 @@ params.n_parallel = 1
 params.warmup = False
 params.cpuparams.n_threads = 1
 params.verbosity = -1
+# the defaults cut unlikely tokens off; in Anthropic's format no request can change min_p
+params.sampling.temp, params.sampling.top_k = 1.0, 0
+params.sampling.top_p, params.sampling.min_p = 1.0, 0.0
 server = xllamacpp.Server(params)
 print(server.listening_address, flush=True)
 sys.stdin.read()  # until the test session ends

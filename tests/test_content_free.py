@@ -225,5 +225,5 @@ def test_a_domain_prompt_asks_about_each_label():
     [*_, art, sport] = [request.messages[0][1] for request in asked.requests(X, y)]
     assert (art, sport) == ("Is it about art?", "Is it about sport?")
     assert asked.fit(X, y).content_free_scores_.shape == (2, 2)
-    with pytest.raises(PromptError, match="without the row: leave {text} out"):
+    with pytest.raises(PromptError, match=r"without the row: leave \{text\} out"):
         asked.set_params(content_free=DomainPrompt("{text}{label}?")).fit(X, y)
