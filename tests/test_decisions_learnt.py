@@ -89,7 +89,7 @@ def test_operating_points_are_searched_like_any_parameter():
         (FixedThreshold(0.3), {"value": 0.7}),
         (RecallAtLeast(0.95), {"r": 0.6}),
         (RecallAtLeast(0.6), {"confidence": 0.9}),
-        (LeastCost([[0, 1], [1, 0]]), {"costs": [[0, 9], [1, 0]]}),
+        (LeastCost([[0, 1], [1, 0]]), {"cost_matrix": [[0, 9], [1, 0]]}),
     ],
 )
 def test_every_parameter_of_a_selector_is_in_reach_of_a_grid(selector, changes):
