@@ -226,24 +226,23 @@ class BestMetric(BaseEstimator):
         else:
             objective = CountObjective(METRICS[self.metric], np.eye(n_classes)[codes])
         closed_form = plug_in and self.metric in list(CLOSED_FORMS)
+        best: float | Floats
         if closed_form:
             t = CLOSED_FORMS[str(self.metric)](probabilities.mean(axis=0))
-            self.threshold_ = _as_threshold(t / t.sum(), n_classes)
+            best = t / t.sum()
         elif n_classes == 2:
             negative = np.zeros(n, dtype=np.intp)
             cut, _ = best_cut(probabilities[:, 1], 1, negative, objective, near=0.5)
             # a callable is not tried at all cuts, so 0.5 may be better than these
-            self.threshold_ = max(
-                cut, 0.5, key=lambda t: objective.value(decide(probabilities, t))
-            )
+            best = max(cut, 0.5, key=lambda t: objective.value(decide(probabilities, t)))
         else:
             # expected counts vary smoothly: there, restarts find nothing better
             once = plug_in or callable(self.metric)
             restarts = 0 if once else min(_RESTARTS, 5000 // n)
-            self.threshold_ = best_thresholds(probabilities, objective, restarts)
+            best = best_thresholds(probabilities, objective, restarts)
         if plug_in and not closed_form and codes is not None:
-            t = moderated(self.threshold_, probabilities, objective)
-            self.threshold_ = _as_threshold(t, n_classes)
+            best = moderated(best, probabilities, objective)
+        self.threshold_ = _as_threshold(best, n_classes)
         self.value_ = objective.value(decide(probabilities, self.threshold_))
         return self
 
