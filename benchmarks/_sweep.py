@@ -15,6 +15,7 @@ from _datasets import SOURCES, Split
 from _embedding import embed
 from _methods import METHODS, NO_LABELS, RefusedError, Result, Sample, View
 from _prompts import CHOSEN, PROMPTS
+from _tables import ROW_ERROR
 from joblib import Parallel, delayed
 from sklearn.metrics import f1_score, log_loss
 from threadpoolctl import threadpool_limits
@@ -27,9 +28,13 @@ from sklearn_logprob.thresholds import BestMetric
 
 SIZES = (0, 16, 32, 64, 128, 256, 1000)
 UNLABELLED = 256  # rows that n = 0 may look at
+REDRAWN = 200  # times that the test rows are drawn again
+GAIN = "macro-F1, plug-in, gain redrawn"
+
 SEARCHED = {
-    "plug-in": BestMetric("f1_macro"),
-    "search": BestMetric("f1_macro", method="search"),
+    "plug-in": lambda P, y: BestMetric("f1_macro").fit(P, y),
+    "plug-in without labels": lambda P, y: BestMetric("f1_macro").fit(P),
+    "search": lambda P, y: BestMetric("f1_macro", method="search").fit(P, y),
 }
 
 
@@ -70,7 +75,16 @@ def drawn(task: Task, n: int, seed: int) -> np.ndarray:
     return order[: n or UNLABELLED]
 
 
-def judge(result: Result, y_known: np.ndarray, y: np.ndarray) -> dict[str, float]:
+def redrawn_macro_f1(y: np.ndarray, decided: np.ndarray, n_classes: int) -> np.ndarray:
+    """Give macro-F1 on test rows that are drawn again, the same ones in every call."""
+    n = len(y)
+    drawn_rows = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), REDRAWN)
+    true, said = np.eye(n_classes)[y], np.eye(n_classes)[decided]
+    hits, total = drawn_rows @ (true * said), drawn_rows @ (true + said)
+    return (2 * hits / np.maximum(total, 1)).mean(axis=1)
+
+
+def judge(result: Result, y_known: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """Score probabilities, and the decisions that they and their thresholds give."""
     P, codes = result.P, range(result.P.shape[1])
 
@@ -84,9 +98,15 @@ def judge(result: Result, y_known: np.ndarray, y: np.ndarray) -> dict[str, float
         "calibration error": debiased_calibration_error(y, P),
     }
     if result.held_out is not None:
-        for name, selector in SEARCHED.items():
-            threshold = selector.fit(result.held_out, y_known).threshold_
-            found[f"macro-F1, {name}"] = macro_f1(decide(P, threshold))
+        for name, select in SEARCHED.items():
+            decided = decide(P, select(result.held_out, y_known).threshold_)
+            found[f"macro-F1, {name}"] = macro_f1(decided)
+            if name == "plug-in":
+                new, old = (
+                    redrawn_macro_f1(y, each, P.shape[1])
+                    for each in (decided, P.argmax(axis=1))
+                )
+                found[GAIN] = new - old
     return found
 
 
@@ -118,7 +138,12 @@ def sweep(task: Task, n_seeds: int, n_jobs: int) -> pd.DataFrame:
         for seed in range(n_seeds)
     ]
     found = [row for rows in Parallel(n_jobs, batch_size=1)(jobs) for row in rows]
-    return pd.DataFrame(found).sort_values(["n", "seed"], kind="stable")
+    cells = pd.DataFrame(found).sort_values(["n", "seed"], kind="stable")
+    # what redrawn test rows do to the mean over the seeds, for each n and method
+    gains = cells.dropna(subset=GAIN).groupby(["n", "method"])[GAIN]
+    errors = gains.agg(lambda each: np.mean(np.stack(each), axis=0).std(ddof=1))
+    cells = cells.drop(columns=GAIN)
+    return cells.merge(errors.rename(ROW_ERROR).reset_index(), "left", ["n", "method"])
 
 
 def classifier_of(task: Task, cache: Path, **params: Any) -> LogprobClassifier:

@@ -57,6 +57,7 @@ LAYERS = {
     "readout": PURE,
     "_judging": PURE,
     "_page_data": PURE,
+    "_plug_in": PURE,
     "_resampling": PURE,
     "costs": PURE,
     "metrics": PURE,

@@ -9,8 +9,13 @@ from sklearn.model_selection import GridSearchCV
 
 from sklearn_logprob import FakeBackend, LogprobClassifier
 from sklearn_logprob.costs import LeastCost
-from sklearn_logprob.operating_points import OperatingPointError, PrecisionAtLeast
+from sklearn_logprob.operating_points import (
+    OperatingPointError,
+    PrecisionAtLeast,
+    RecallAtLeast,
+)
 from sklearn_logprob.rejection import ChowRule, RiskAtMost
+from sklearn_logprob.thresholds import BestMetric, FixedThreshold
 
 WEIGHTS = {"great": 2.0, "dull": -2.0, "odd": 0.4, "long": -0.6, "slow": -1.1}
 BACKEND = FakeBackend({w: {"good": x} for w, x in WEIGHTS.items()}, bias={"good": 2})
@@ -74,6 +79,27 @@ def test_operating_points_are_searched_like_any_parameter():
         clone(clf).set_params(threshold=PrecisionAtLeast(0.995, confidence=0.9)).fit(X, y)
     with pytest.raises(ValueError, match="'p' parameter"):
         make(threshold=PrecisionAtLeast(2)).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("selector", "changes"),
+    [
+        (BestMetric("f1"), {"metric": "balanced_accuracy"}),
+        (BestMetric("f1"), {"method": "search"}),
+        (FixedThreshold(0.3), {"value": 0.7}),
+        (RecallAtLeast(0.95), {"r": 0.6}),
+        (RecallAtLeast(0.6), {"confidence": 0.9}),
+        (LeastCost([[0, 1], [1, 0]]), {"cost_matrix": [[0, 9], [1, 0]]}),
+    ],
+)
+def test_every_parameter_of_a_selector_is_in_reach_of_a_grid(selector, changes):
+    """What a grid sets through the classifier is what decides."""
+    X, y = reviews(300)
+    clf = make(threshold=selector, pos_label="good")
+    grid = {f"threshold__{name}": [value] for name, value in changes.items()}
+    found = GridSearchCV(clf, grid, cv=2).fit(X, y).best_estimator_
+    alone = clone(clf).set_params(threshold=clone(selector).set_params(**changes))
+    assert found.threshold_ == alone.fit(X, y).threshold_ != clf.fit(X, y).threshold_
 
 
 def test_accept_keeps_the_risk():

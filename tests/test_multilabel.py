@@ -306,7 +306,7 @@ def test_thresholds_for_macro_f1_do_not_depend_on_other_labels():
             for t in cuts
         ]
         at = np.searchsorted(cuts, clf.threshold_[k])
-        assert expected[at] == pytest.approx(max(expected))
+        assert expected[at] == pytest.approx(max(expected), abs=1e-3)  # of 200 labels
     assert len(set(clf.threshold_)) == 3
     for same in ("f1", "f1_weighted", BestMetric("f1_macro")):
         found = clone(clf).set_params(threshold=same).fit(X, Y).threshold_
@@ -322,9 +322,10 @@ def test_micro_f1_has_one_threshold_half_the_best_value():
     p = np.sort(out_of_fold(clf, X, Y).ravel())[::-1]
     expected = 2 * p.cumsum() / (np.arange(1, len(p) + 1) + p.sum())
     t = clf.threshold_[0]
-    assert expected[(p >= t).sum() - 1] == pytest.approx(expected.max())
+    # not exactly, for the labels correct the probabilities
+    assert expected[(p >= t).sum() - 1] == pytest.approx(expected.max(), abs=2e-3)
     assert t == pytest.approx(expected.max() / 2, abs=0.02)
-    assert clf.selector_.value_ == pytest.approx(expected.max())
+    assert clf.selector_.value_ == pytest.approx(expected.max(), abs=0.02)
     macro, plain = make(threshold="f1_macro").fit(X, Y), make().fit(X, Y)
     new, truth, _ = texts(400, seed=3)
     micro = [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn import metrics
 from sklearn.base import clone
 
@@ -102,6 +103,13 @@ def test_pair_of_thresholds_is_one_number(seed, t0, t1):
     np.testing.assert_array_equal(decide(P, selector.threshold_), decide(P, [t0, t1]))
 
 
+def expected_macro_f1(P, decided):
+    """Give the macro-F1 of counts that are expected where P is the truth."""
+    chosen = np.eye(P.shape[1])[decided]
+    hits = (chosen * P).sum(axis=0)
+    return (2 * hits / (chosen.sum(axis=0) + P.sum(axis=0))).mean()
+
+
 # plug-in: the metric of expected counts
 
 
@@ -113,7 +121,7 @@ def test_plug_in_f1_equals_brute_force_over_subsets(p):
     subsets = np.array(list(product([0, 1], repeat=len(p))))
     scale = subsets.sum(axis=1) + p.sum()
     expected = 2 * (subsets @ p) / np.where(scale > 0, scale, 1)
-    selector = BestMetric("f1").fit(two_columns(p), np.zeros(len(p)))
+    selector = BestMetric("f1").fit(two_columns(p))
     positive = decide(two_columns(p), selector.threshold_)
     assert selector.value_ == pytest.approx(expected.max(), abs=1e-9)
     chosen = (subsets == positive).all(axis=1)
@@ -126,19 +134,21 @@ def test_plug_in_f1_threshold_is_half_the_best_f1(a, b):
     rng = np.random.default_rng(0)
     p = rng.beta(a, b, 50_000)
     y = (rng.random(len(p)) < p).astype(int)
-    selector = BestMetric("f1").fit(two_columns(p), y)
+    selector = BestMetric("f1").fit(two_columns(p))
     assert selector.threshold_ == pytest.approx(selector.value_ / 2, abs=1e-3)
     f1 = metrics.f1_score(y, decide(two_columns(p), selector.threshold_))
     assert f1 == pytest.approx(selector.value_, abs=0.02)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_plug_in_looks_at_probabilities_only(metric):
-    """Neither the labels nor the order of the rows changes a plug-in threshold."""
+@pytest.mark.parametrize("labelled", [True, False])
+def test_order_of_rows_is_nothing_to_plug_in(metric, labelled):
+    """The same rows in another order give the same threshold."""
     P, y = sample(1, 60, [1, 2] if metric in ("f1", "jaccard") else [1, 2, 3])
+    y = y if labelled else None
     first = BestMetric(metric, method="plug-in").fit(P, y).threshold_
-    other = BestMetric(metric, method="plug-in").fit(P[::-1], np.zeros(60)).threshold_
-    np.testing.assert_allclose(first, other)
+    other = BestMetric(metric).fit(P[::-1], y[::-1] if labelled else None).threshold_
+    np.testing.assert_allclose(first, other, rtol=1e-4)
 
 
 @few
@@ -154,7 +164,7 @@ def test_plug_in_macro_f1_is_exact_for_two_classes(p):
         return parts.mean()
 
     best = max(expected(t) for t in [0, 1, *p])
-    selector = BestMetric("f1_macro").fit(P, np.zeros(len(p)))
+    selector = BestMetric("f1_macro").fit(P)
     assert expected(selector.threshold_) == pytest.approx(best, abs=1e-9)
     assert selector.value_ == pytest.approx(best, abs=1e-9)
 
@@ -163,19 +173,107 @@ def test_plug_in_macro_f1_is_exact_for_two_classes(p):
 @given(seeds, st.integers(3, 5))
 def test_plug_in_macro_f1_cannot_be_improved_by_one_class(seed, K):
     """Moving any one class's threshold lowers the expected macro-F1, if anything."""
-    P, y = sample(seed, 40, np.linspace(0.3, 2, K))
+    P, _ = sample(seed, 40, np.linspace(0.3, 2, K))
 
     def expected(t):
-        chosen = np.eye(K)[decide(P, t)]
-        hits = (chosen * P).sum(axis=0)
-        return (2 * hits / (chosen.sum(axis=0) + P.sum(axis=0))).mean()
+        return expected_macro_f1(P, decide(P, t))
 
-    selector = BestMetric("f1_macro").fit(P, y)
+    selector = BestMetric("f1_macro").fit(P)
     assert selector.value_ == pytest.approx(expected(selector.threshold_))
     assert selector.value_ >= expected(np.ones(K)) - 1e-9
     for k, factor in product(range(K), np.geomspace(0.05, 20, 30)):
         moved = selector.threshold_ * np.where(np.arange(K) == k, factor, 1)
         assert expected(moved) <= selector.value_ + 1e-9
+
+
+def world(seed, n, K, *, scale=1.0, shift=0.0):
+    """Draw true probabilities, labels, and what a wrong calibrator makes of them."""
+    rng = np.random.default_rng(seed)
+    true = softmax(2 * rng.standard_normal((n, K)) - np.arange(K), axis=1)
+    y = (rng.random((n, 1)) > true.cumsum(axis=1)).sum(axis=1).clip(0, K - 1)
+    return true, y, softmax(scale * np.log(true) + shift * np.arange(K), axis=1)
+
+
+@pytest.mark.parametrize("K", [2, 3, 6])
+@pytest.mark.parametrize(("scale", "shift"), [(1, 0), (0.5, 0.5), (2, -0.7)])
+def test_plug_in_corrects_what_the_labels_show(K, scale, shift):
+    """A wrong temperature and wrong shifts cost next to nothing, on other rows."""
+    _, y, shown = world(0, 3000, K, scale=scale, shift=shift)
+    true, _, new = world(1, 3000, K, scale=scale, shift=shift)
+    ideal = BestMetric("f1_macro").fit(true).value_
+    learnt = decide(new, BestMetric("f1_macro").fit(shown, y).threshold_)
+    assert expected_macro_f1(true, learnt) > ideal - 0.01
+    if scale != 1:
+        trusting = decide(new, BestMetric("f1_macro").fit(shown).threshold_)
+        assert expected_macro_f1(true, trusting) < expected_macro_f1(true, learnt)
+
+
+@pytest.mark.parametrize(
+    ("K", "n", "least"),
+    [(2, 16, -0.001), (2, 300, 0), (4, 16, -0.002), (4, 64, 0.002), (4, 300, 0.004)],
+)
+def test_plug_in_costs_nothing_where_probabilities_are_right(K, n, least):
+    """On average over draws it is no worse than the argmax, and better with more rows."""
+    true, _, _ = world(99, 4000, K)
+    gains = []
+    for seed in range(40):
+        P, y, _ = world(seed, n, K)
+        decided = decide(true, BestMetric("f1_macro").fit(P, y).threshold_)
+        gains.append(
+            expected_macro_f1(true, decided) - expected_macro_f1(true, decide(true))
+        )
+    assert np.mean(gains) > least
+
+
+def test_gain_within_noise_moves_nothing():
+    """Of 16 rows of two equally frequent classes most samples leave the threshold."""
+    moved = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        P = rng.dirichlet(np.ones(2), 16)
+        y = (rng.random(16) < P[:, 1]).astype(int)
+        moved.append(BestMetric("f1_macro").fit(P, y).threshold_ != 0.5)
+    assert np.mean(moved) < 0.5
+
+
+@few
+@given(seeds, st.integers(3, 5))
+def test_plug_in_does_not_depend_on_the_order_of_the_classes(seed, K):
+    """Other column numbers lead to about the same maximum, at valid thresholds."""
+    P, y = sample(seed, 60, np.linspace(0.3, 2, K))
+    order = np.random.default_rng(seed).permutation(K)
+    first = BestMetric("f1_macro").fit(P, y)
+    other = BestMetric("f1_macro").fit(P[:, order], np.argsort(order)[y])
+    assert other.value_ == pytest.approx(first.value_, abs=0.03)
+    for threshold in (first.threshold_, other.threshold_):
+        assert np.isfinite(threshold).all()
+        assert (threshold > 0).all()
+
+
+def test_one_class_of_labels_corrects_nothing():
+    """Labels without a difference lead towards what is best without labels."""
+    P, _ = sample(0, 300, [1, 2, 3])
+    best = np.log(BestMetric("f1_macro").fit(P).threshold_)
+    found = np.log(BestMetric("f1_macro").fit(P, np.ones(300)).threshold_)
+    best, found = best - best.mean(), found - found.mean()
+    share = found @ best / (best @ best)
+    np.testing.assert_allclose(found, share * best)
+    assert 0.8 < share < 1
+
+
+def test_one_surely_wrong_row_does_not_decide_alone():
+    """A label that its probability ruled out leaves the cut about where it was."""
+    P, y = sample(0, 1000, [2, 1])
+    P[0], y[0] = [1, 0], 1
+    before = BestMetric("f1").fit(P[1:], y[1:]).threshold_
+    assert BestMetric("f1").fit(P, y).threshold_ == pytest.approx(before, abs=0.05)
+
+
+def test_search_without_labels_is_refused():
+    """Plug-in can do without them, a search cannot."""
+    for selector in (BestMetric("f1", method="search"), BestMetric(max)):
+        with pytest.raises(ValueError, match=r"needs them: BestMetric\.fit"):
+            selector.fit(np.eye(2))
 
 
 @pytest.mark.parametrize("prior", [[9, 1], [8, 3, 1]])
