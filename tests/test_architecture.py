@@ -97,6 +97,7 @@ LAYERS = {
     "backends": EDGE,
     "backends._decisions": EDGE,
     "backends._decisions_base": EDGE,
+    "backends._attempts": EDGE,
     "backends._crew": EDGE,
     "backends._http": EDGE,
     "backends._loop": EDGE,
