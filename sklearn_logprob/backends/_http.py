@@ -299,7 +299,9 @@ def _message(content: Any) -> str:
 
 def _take_turn() -> None:
     """Wait until an attempt may leave."""
-    time.sleep(max(0.0, seconds_to_wait()))
+    wait = seconds_to_wait()
+    if wait > 0:
+        time.sleep(wait)
 
 
 class _SpentError(Exception):
