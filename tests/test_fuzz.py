@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 
 from sklearn_logprob import FakeBackend, LogprobClassifier, Verbalizer
 from sklearn_logprob._answer_json import decode, encode
-from sklearn_logprob._types import Answer, TokenLogprobs
+from sklearn_logprob._errors import LogprobError
+from sklearn_logprob._types import Answer, Request, TokenLogprobs
 from sklearn_logprob.backends import (
     _anthropic_batch,
     _anthropic_wire,
     _gemini_batch,
     _gemini_wire,
     _ollama_wire,
+    _openai_reading,
     _openai_wire,
 )
 from sklearn_logprob.backends._http import HttpError
@@ -222,6 +224,24 @@ def test_what_failed_in_a_batch_is_said_somehow(name, data):
     """Whatever stands in place of the error."""
     said, read = FAILURES[name]
     assert isinstance(read(data.draw(spoiled(said))), HttpError)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [200, 500])
+@settings(max_examples=50)
+@given(data=st.data())
+def test_lines_of_results_are_answers_or_errors(status, data):
+    """Of ours: none that Python raises where something is not what it should be."""
+    error = {"message": "no", "code": "x"}
+    body = OPENAI if status == 200 else {"error": error}
+    said = {"custom_id": "1", "response": {"status_code": status, "body": body}}
+    line = data.draw(spoiled({**said, "error": error}))
+    assert len(_openai_reading.response_in_line(line)) == 2
+    who = {"model": "m", "url": "u", "key": "k", "api_key_env": "K"}
+    with suppress(LogprobError):
+        request = Request((("user", "Hello"),))
+        answer = _openai_reading.answer_in_line(line, request, 0, **who)
+        assert isinstance(answer, Answer)
 
 
 @given(st.text(alphabet='{}[]",:0123e-nulltrue \\u', max_size=60) | st.text())

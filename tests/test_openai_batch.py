@@ -193,10 +193,12 @@ def test_errors_belong_to_their_rows(server, cache):
         "c": fail_line(400, "too many tokens", "context_length_exceeded"),
         "d": fail_line(500, f"server error for {KEY}"),
         "e": {"response": None, "error": None},
+        "f": {"response": "lost", "error": ["strange"]},
+        "g": {"response": {"status_code": 500, "body": "<html>"}},
     }
     server.fates.append(Fate(instead=instead))
-    found = outcomes(batch(server), cache=cache)
-    kinds = [Answer, RefusedError, PromptTooLongError, RowError, RowError, Answer]
+    found = outcomes(batch(server), [*TEXTS, "g", "h"], cache)
+    kinds = [Answer, RefusedError, PromptTooLongError, *[RowError] * 4, Answer]
     assert [type(outcome) for outcome in found] == kinds
     assert "row 3 of X was not answered" in str(found[3])
     assert KEY not in "".join(map(str, found))
