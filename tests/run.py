@@ -77,7 +77,7 @@ def this_python() -> None:
 
 
 def everything() -> str:
-    """Make the environment of this Python, with the locked versions where they are its."""
+    """Make the environment of this Python, with locked versions where they are for it."""
     locked = ["-c", LOCK] if sys.version_info[:2] == (3, 11) else []
     return environment(".venv-test", sys.executable, ".[dev]", TORCH, *locked, **BUILD)
 
@@ -118,12 +118,8 @@ def audit(python: str) -> None:
     if known:
         say(f"{said}, no weakness known")
         return
-    why = (
-        done.stderr.strip()
-        if not told
-        else "this network does not have PyPI's JSON pages"
-    )
-    say(f"SKIPPED: pip-audit: {said}: {why[-300:]}")
+    why = "this network does not have PyPI's JSON pages" if told else done.stderr[-300:]
+    say(f"SKIPPED: pip-audit: {said}: {why.strip()}")
 
 
 def environment(folder: str, interpreter: str, *packages: str, **variables: str) -> str:
