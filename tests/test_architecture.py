@@ -126,6 +126,7 @@ LAYERS = {
     "backends._batch_wire": EDGE,
     "backends._gemini_batch": EDGE,
     "backends._openai_batch": EDGE,
+    "backends._server_chat": EDGE,
     "backends._service": EDGE,
     "backends._openai_errors": EDGE,
     "backends._openai_reading": EDGE,

@@ -7,7 +7,8 @@ a second time, its gate is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING
@@ -36,6 +37,15 @@ class _Attempts:
 
 
 _under_way: ContextVar[_Attempts | None] = ContextVar("_under_way", default=None)
+
+
+@contextmanager
+def _note(again: Callable[[Request], float], request: Request) -> Iterator[None]:
+    before = _under_way.set(_Attempts(again, request))
+    try:
+        yield
+    finally:
+        _under_way.reset(before)
 
 
 def seconds_to_wait() -> float:
@@ -88,13 +98,13 @@ def counted(ask: Ask, again: Callable[[Request], float]) -> Ask:
     if iscoroutinefunction(ask):
 
         async def ask_on_loop(index: int, request: Request) -> Answer:
-            _under_way.set(_Attempts(again, request))
-            return await ask(index, request)  # type: ignore[no-any-return]
+            with _note(again, request):
+                return await ask(index, request)  # type: ignore[no-any-return]
 
         return ask_on_loop
 
     def ask_in_thread(index: int, request: Request) -> Answer:
-        _under_way.set(_Attempts(again, request))
-        return ask(index, request)  # type: ignore[return-value]
+        with _note(again, request):
+            return ask(index, request)  # type: ignore[return-value]
 
     return ask_in_thread

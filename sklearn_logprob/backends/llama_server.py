@@ -62,8 +62,9 @@ class LlamaServerBackend(BaseEstimator):
     A row takes one request for the likeliest tokens; one more if the labels' first tokens
     are not all among them; and for each longer beginning of a label, one where a single
     token follows, two where several do. Chat messages are written with the server's chat
-    template, thinking switched off where it knows how; their text is read for control
-    tokens (``<|im_end|>``), raw prompts are not.
+    template, thinking switched off where it knows how. Control tokens (``<|im_end|>``)
+    come from the template alone: to know them, the first chat of a process has the server
+    split every token of its vocabulary, which takes seconds.
 
     References
     ----------
