@@ -148,6 +148,7 @@ class FakeLlamaServer:
             "default_generation_settings": {"n_ctx": self.n_ctx},
             "total_slots": 1,
             "model_path": self.model_path,
+            "build_info": "b1234-abc",
             "chat_template": "the toy's",
         }
 

@@ -145,6 +145,13 @@ def test_what_is_said_is_split_as_text(said: str, begun: str) -> None:
     )
 
 
+def test_answers_say_which_build_and_file_gave_them() -> None:
+    """Both may change at the same address."""
+    with FakeLlamaServer(model_path="/models/other.gguf") as server:
+        assert ask(server, raw()).build == "b1234-abc other.gguf"
+        assert ask(server, raw(draw=1, top_logprobs=0)).build == "b1234-abc other.gguf"
+
+
 def test_the_vocabulary_is_read_once() -> None:
     """By three requests, whatever is said; a row without control tokens costs no more."""
     with FakeLlamaServer() as server:

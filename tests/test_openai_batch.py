@@ -372,6 +372,16 @@ def _most_cost(backend):
     return backend.cost(bound(ask("100")))
 
 
+def test_looks_become_rarer(server, monkeypatch):
+    """Each wait is longer than the one before, up to a minute."""
+    waits = []
+    monkeypatch.setattr(_batch_desk.time, "sleep", waits.append)
+    monkeypatch.setattr(_batch_desk, "FIRST_WAIT", 30.0)
+    server.fates.append(Fate(looks=6))
+    outcomes(batch(server))
+    assert waits == pytest.approx([30, 39, 50.7, 60, 60])
+
+
 def test_progress_is_shown(server, capfd):
     """The state of the job stands beside the bar."""
     outcomes(batch(server), verbose=True)

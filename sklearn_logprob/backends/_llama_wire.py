@@ -344,5 +344,6 @@ def _token(entry: Mapping[str, Any]) -> Token:
     value = entry["logprob"]
     # null, NaN and the lowest float32 all mean a probability that underflowed.
     log_prob = min(value, 0.0) if value is not None and value > UNDERFLOW else UNDERFLOW
-    text = bytes(entry["bytes"]).decode("utf-8", "replace")
+    # a list, for bytes(10**12) would be a terabyte
+    text = bytes([*entry["bytes"]]).decode("utf-8", "replace")
     return int(entry["id"]), text, round(log_prob, DECIMALS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -238,8 +239,10 @@ class LlamaServerBackend(BaseEstimator):
 
 @functools.lru_cache(maxsize=16)
 def _build(server: LlamaServer, period: int) -> str:
-    """Give the build of the server, as it said less than half a minute ago."""
-    return str(server.call("/props").get("build_info") or "")
+    """Give the server's build and model, as it said less than half a minute ago."""
+    props = server.call("/props")
+    file = re.split(r"[/\\]", str(props.get("model_path") or ""))[-1]
+    return f"{props.get('build_info') or ''} {file}".strip()
 
 
 def _scores(
