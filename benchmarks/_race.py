@@ -16,11 +16,15 @@ WORKER = Path(__file__).with_name("_workers.py")
 
 
 class Work(NamedTuple):
-    """Prompts ``prefix + " " + tail``, and what may follow after a space."""
+    """Prompts ``prefix + " " + tail``, and what may follow after a space.
+
+    With `spellings`, which only ours know, all that counts for a label by default.
+    """
 
     prefix: str
     tails: list[str]
     labels: list[str]
+    spellings: bool = False
 
     def first(self, n: int) -> Work:
         """Take the first n texts."""

@@ -4,7 +4,8 @@
 
 It reads jobs from standard input, a line of JSON each, and writes what it found: seconds,
 CPU seconds, the peak of its memory in MB, and the joint log-probability of each label.
-A prompt is ``prefix + " " + tail``, and what follows it is ``" " + label``.
+A prompt is ``prefix + " " + tail``, and what follows it is ``" " + label``, or for ours,
+with `spellings`, each label as the classifier spells it.
 """
 
 # ruff: noqa: PLC0415 -- each way imports what it needs, which others may not have
@@ -25,12 +26,16 @@ class Ours:
     """A backend of this package, asked as the classifier asks it."""
 
     def __init__(self, backend):
-        from sklearn_logprob import Request
+        from sklearn_logprob import Request, Verbalizer
 
         self.request, self.backend = Request, backend
+        self.verbalizer = Verbalizer()
 
-    def __call__(self, prefix, tails, labels, exact):
+    def __call__(self, prefix, tails, labels, exact, spellings=False):
         choices = tuple(sorted(f" {label}" for label in labels))
+        if spellings:
+            spelled = self.verbalizer.spellings(labels)
+            choices = tuple(s + form for f in spelled for form in f for s in ("", " "))
         requests = [
             self.request((("prompt", f"{prefix} {tail}"),), choices, top_logprobs=200)
             for tail in tails
@@ -184,7 +189,7 @@ class CapprHF:
             self.classify.log_probs_conditional if exact else self.classify.predict_proba
         )
         with self.classify.cache(self.model, prefix) as cached:
-            found = ask(tails, labels, cached, batch_size=8, show_progress_bar=False)
+            found = ask(tails, labels, cached, batch_size=16, show_progress_bar=False)
         return _joint(found) if exact else []
 
 
@@ -236,7 +241,10 @@ def main():
     for line in sys.stdin:
         job = json.loads(line)
         start, start_cpu = time.perf_counter(), time.process_time()
-        scores = system(job["prefix"], job["tails"], job["labels"], job["exact"])
+        options = {"spellings": True} if job["spellings"] else {}
+        scores = system(
+            job["prefix"], job["tails"], job["labels"], job["exact"], **options
+        )
         found = {
             "seconds": time.perf_counter() - start,
             "cpu": time.process_time() - start_cpu,

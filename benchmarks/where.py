@@ -3,8 +3,8 @@
     python benchmarks/where.py
 
 `speed.py`'s film reviews behind two demonstrations, and its queries with four labels of
-one token and ten of several, by both backends. The parts exclude each other; "model" is
-the engine's own call, which no code of ours can make shorter.
+one token and ten of several, by both backends, PyTorch with one thread. The parts exclude
+each other; "model" is the engine's own call, which no code of ours can make shorter.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
+import torch
 from _banking77 import fetch
 from _machine import describe
 from speed import ASKED, FOUR, TEN
 
 from sklearn_logprob import LlamaCppBackend, Request, TransformersBackend
-from sklearn_logprob.backends import _hf_engine, _llama_engine, _llama_rows
+from sklearn_logprob.backends import (
+    _hf_engine,
+    _hf_passes,
+    _hf_reading,
+    _llama_engine,
+    _llama_rows,
+)
 from sklearn_logprob.backends._llama_vocab import LlamaVocab
 from sklearn_logprob.datasets import fetch_rotten_tomatoes
 from sklearn_logprob.demo import TEMPLATES
@@ -69,6 +76,7 @@ class Clock:
 
 def watched(clock: Clock) -> dict[str, Any]:
     """Give both backends, loaded, with their parts under the clock."""
+    torch.set_num_threads(1)  # one pass at a time: the clock is one
     torch_backend = TransformersBackend(dtype="bfloat16")
     backends = {"llama-cpp, f32": LlamaCppBackend(), "transformers, bf16": torch_backend}
     for owner, name in ((LlamaVocab, "tokenize"), (LlamaVocab, "labels")):
@@ -77,10 +85,10 @@ def watched(clock: Clock) -> dict[str, Any]:
     clock.watch(_llama_rows.Row, "read", "logits")
     for name in ("split", "tokenize", "labels"):
         clock.watch(_hf_engine.HfEngine, name, "tokenise")
-    clock.watch(_hf_engine, "_steps", "logits")
-    clock.watch(_hf_engine, "_wanted", "logits")
+    for name in ("_steps", "_wanted"):
+        clock.watch(_hf_reading, name, "logits")
+    clock.watch(_hf_passes, "_log_of_sum", "logits")
     passes = torch_backend._engine()._passes
-    clock.watch(passes, "run", "logits")  # the softmax; the model within it is apart
     clock.watch(passes.model, "forward", "model")
     return backends
 

@@ -141,9 +141,11 @@ LAYERS = {
     "backends.sglang": EDGE,
     "backends.vllm": EDGE,
     "backends.transformers": EDGE,
+    "backends._hf_crew": EDGE,
     "backends._hf_engine": EDGE,
     "backends._hf_load": EDGE,
     "backends._hf_passes": EDGE,
+    "backends._hf_reading": EDGE,
     "backends._hf_source": EDGE,
     "backends._anthropic_wire": EDGE,
     "backends._repeated": EDGE,
@@ -258,7 +260,9 @@ SPEAK_TO_LLAMA_CPP = {
     "backends._llama_engine",
     "backends._llama_vocab",
 }
-SPEAK_TO_TORCH = {"backends._hf_engine", "backends._hf_load", "backends._hf_passes"}
+SPEAK_TO_TORCH = {
+    f"backends._hf_{name}" for name in ("crew", "engine", "load", "passes", "reading")
+}
 
 MOST_LINES = 350
 LONGER = {"classifier": 660}  # more than half of it documents parameters and methods

@@ -6,6 +6,7 @@ import math
 import os
 import pickle
 import shutil
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -581,6 +582,75 @@ def test_memory_that_runs_out_halves_the_batch(backend):
     assert together > 60 >= max(parts)
     for one_answer, other in zip(found, expected, strict=True):
         assert values(one_answer) == pytest.approx(values(other), abs=1e-4)
+
+
+@pytest.fixture
+def four_cores():
+    """As if PyTorch had been given four cores."""
+    given = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(given)
+
+
+def test_passes_go_side_by_side_in_threads_of_a_core_each(
+    backend, four_cores, monkeypatch
+):
+    """Two passes are under way at a time, and scores are those of one after the other."""
+    from sklearn_logprob.backends import _hf_passes
+
+    requests = [raw(f"{p}{i}", *LABELS, seed=i) for i in range(8) for p in PROMPTS]
+    expected = ask(backend, requests)
+    monkeypatch.setitem(_hf_passes.FULL, "cpu", 60)
+    both, cores = threading.Barrier(2, timeout=30), []
+
+    def meet(model, args, kwargs):
+        if threading.current_thread() is not threading.main_thread():
+            cores.append(torch.get_num_threads())
+            if len(cores) <= 2:
+                both.wait()  # breaks where a pass is alone
+
+    hook = backend._engine()._passes.model.register_forward_pre_hook(
+        meet, with_kwargs=True
+    )
+    try:
+        found = ask(backend, requests)
+    finally:
+        hook.remove()
+    assert set(cores) == {1}
+    for one_answer, other in zip(found, expected, strict=True):
+        assert values(one_answer) == pytest.approx(values(other), abs=1e-4)
+    again = ask(backend, requests)
+    assert [values(answer) for answer in again] == [values(answer) for answer in found]
+
+
+def test_threads_leave_the_number_of_cores_as_it_was(backend, four_cores, monkeypatch):
+    """Also for threads that others start later, and after a reader that stops early."""
+    from sklearn_logprob.backends import _hf_passes
+
+    monkeypatch.setitem(_hf_passes.FULL, "cpu", 60)
+    answers = backend.answer([raw(p, *LABELS) for p in PROMPTS * 4])
+    next(answers)
+    answers.close()
+    seen = []
+    other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    assert [torch.get_num_threads(), *seen] == [4, 4]
+
+
+def test_a_single_pass_has_all_cores(backend, four_cores):
+    """Few rows are not slower for the threads that many rows have."""
+    cores = []
+    model = backend._engine()._passes.model
+    hook = model.register_forward_pre_hook(
+        lambda *_: cores.append(torch.get_num_threads())
+    )
+    try:
+        one(backend, raw(PROMPTS[0], *LABELS))
+    finally:
+        hook.remove()
+    assert cores == [4]
 
 
 def test_float16_that_overflows_is_named(tmp_path):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from math import isnan
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 
 import jinja2
 import torch
@@ -14,46 +14,18 @@ import torch
 from sklearn_logprob._errors import BackendError, UnsupportedRequestError
 from sklearn_logprob._types import Message
 from sklearn_logprob.backends._control_texts import MARK, ControlTexts
+from sklearn_logprob.backends._hf_crew import Crew
 from sklearn_logprob.backends._hf_load import load, resolve
 from sklearn_logprob.backends._hf_passes import Passes, Rows
+from sklearn_logprob.backends._hf_reading import Question, Reading, read
 from sklearn_logprob.backends._hf_source import Source
 from sklearn_logprob.backends._trie import TokenTrie, continuation
 
-__all__ = ["HfEngine", "Question", "Reading", "Step", "load_engine", "resolve"]
+__all__ = ["HfEngine", "Question", "load_engine", "resolve"]
 
 Tokens = tuple[int, ...]
 
 TAIL = 64  # characters before a label that can change how it is split into tokens
-IMPOSSIBLE = -1e30  # nats: what models write for tokens that they must not say
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A prompt and labels in tokens. Without a seed the likeliest token is said."""
-
-    tokens: list[int]
-    trie: TokenTrie
-    n_top: int
-    max_tokens: int
-    seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A token that was said, and the likeliest in its place, with log-probabilities."""
-
-    token: int
-    log_prob: float
-    top: list[tuple[int, float]]
-
-
-@dataclass(slots=True)
-class Reading:
-    """What came back for a question."""
-
-    n_shared: int
-    after: dict[Tokens, dict[int, float]]
-    steps: list[Step] = field(default_factory=list)
 
 
 _loading = threading.Lock()
@@ -175,63 +147,54 @@ class HfEngine:
         self, questions: Sequence[Question], batch_size: int
     ) -> Iterator[tuple[int, Reading]]:
         """Answer questions in batches of similar length, and yield batch by batch."""
+        if not questions:
+            return
         todo = sorted(
             range(len(questions)),
             key=lambda i: (questions[i].max_tokens, len(questions[i].tokens)),
         )
-        while todo:  # longest first: if memory is short, it shows at once
-            batch = self._together(questions, todo[-batch_size:])
-            try:
-                with self.lock, torch.inference_mode():
-                    readings = self._read([questions[i] for i in batch])
-            except torch.cuda.OutOfMemoryError:
-                readings = []  # what follows is outside, where no traceback holds tensors
-            if readings:
-                del todo[-len(batch) :]
-                yield from zip(batch, readings, strict=True)
-                continue
-            torch.cuda.empty_cache()
-            batch_size = len(batch) // 2
-            if not batch_size:
-                raise BackendError(
-                    "The GPU's memory does not hold one row of "
-                    f"{len(questions[batch[0]].tokens)} tokens beside the weights: use "
-                    "a smaller model, dtype='bfloat16', shorter texts or device='cpu'."
-                )
+        n_batches = -(-len(todo) // len(self._together(questions, todo[-batch_size:])))
+        with Crew(self._passes.model.device.type, n_batches) as crew:
+            under_way: deque[tuple[list[int], Future[list[Reading]]]] = deque()
+            while todo or under_way:
+                readings, future = None, None
+                try:
+                    if todo and len(under_way) < crew.most:
+                        # longest first: if memory is short, it shows at once
+                        batch = self._together(questions, todo[-batch_size:])
+                        del todo[-len(batch) :]
+                        asked = [questions[i] for i in batch]
+                        evaluate = self._begin(asked)
+                        under_way.append(
+                            (batch, crew.submit(read, asked, evaluate, self.ends))
+                        )
+                        continue
+                    batch, future = under_way.popleft()
+                    readings = future.result()
+                except torch.cuda.OutOfMemoryError:
+                    del future  # what follows is where no traceback holds tensors
+                if readings is not None:
+                    yield from zip(batch, readings, strict=True)
+                    continue
+                torch.cuda.empty_cache()
+                todo += batch
+                batch_size = len(batch) // 2
+                if not batch_size:
+                    raise BackendError(
+                        "The GPU's memory does not hold one row of "
+                        f"{len(questions[batch[0]].tokens)} tokens beside the weights: "
+                        "use a smaller model, dtype='bfloat16', shorter texts or "
+                        "device='cpu'."
+                    )
 
     def _together(self, questions: Sequence[Question], todo: list[int]) -> list[int]:
         """Take those from the end that go well into one pass."""
         longest_first = [questions[i] for i in reversed(todo)]
         return todo[-self._passes.fitting(*_asked(longest_first)) :]
 
-    def _read(self, questions: Sequence[Question]) -> list[Reading]:
-        rows = self._passes.begin(*_asked(questions))
-        readings = [
-            Reading(n_shared, after)
-            for n_shared, after in zip(
-                rows.n_shared, _wanted(rows, questions), strict=True
-            )
-        ]
-        n_top = max(q.n_top for q in questions)
-        dice = [self._dice(q.seed) for q in questions]
-        log_probs = rows.log_probs[rows.first]
-        going = set(range(len(questions)))
-        while True:
-            steps = _steps(log_probs, dice, n_top)
-            for i in sorted(going):
-                question, said = questions[i], readings[i].steps
-                said.append(steps[i])
-                del steps[i].top[question.n_top :]
-                if len(said) == question.max_tokens or steps[i].token in self.ends:
-                    going.remove(i)
-            if not going:
-                return readings
-            log_probs = rows.go_on([step.token for step in steps])
-
-    def _dice(self, seed: int | None) -> torch.Generator | None:
-        if seed is None:
-            return None
-        return torch.Generator(self._passes.model.device).manual_seed(seed)
+    def _begin(self, questions: Sequence[Question]) -> Callable[[], Rows]:
+        with self.lock, torch.inference_mode():
+            return self._passes.begin(*_asked(questions))
 
 
 def _asked(
@@ -241,50 +204,3 @@ def _asked(
     nodes = [question.trie.inner[1:] for question in questions]
     n_more = max(question.max_tokens for question in questions) - 1
     return [question.tokens for question in questions], nodes, n_more
-
-
-def _wanted(
-    rows: Rows, questions: Sequence[Question]
-) -> list[dict[Tokens, dict[int, float]]]:
-    """Fetch the log-probabilities that the labels need, and no others."""
-    places = [
-        (node, token)
-        for first, question in zip(rows.first.tolist(), questions, strict=True)
-        for node, tokens in enumerate(question.trie.children.values(), first)
-        for token in tokens
-    ]
-    if not places:
-        return [{} for _ in questions]
-    index = torch.tensor(places, device=rows.log_probs.device).unbind(1)
-    values = iter(rows.log_probs[index].tolist())
-    return [
-        {
-            path: {token: next(values) for token in tokens}
-            for path, tokens in question.trie.children.items()
-        }
-        for question in questions
-    ]
-
-
-def _steps(
-    log_probs: torch.Tensor, dice: Sequence[torch.Generator | None], n_top: int
-) -> list[Step]:
-    """Say one token in each row, and give the likeliest ones in its place."""
-    top = log_probs.topk(min(max(1, n_top), log_probs.shape[1]))
-    said = top.indices[:, 0].clone()
-    for row, generator in enumerate(dice):
-        if generator is not None:
-            # the first of independent clocks to ring, each at its token's rate
-            clocks = torch.empty_like(log_probs[row]).exponential_(generator=generator)
-            said[row] = (log_probs[row] - clocks.log()).argmax()
-    values = log_probs.gather(1, said[:, None])[:, 0].tolist()
-    if any(map(isnan, values)):
-        raise BackendError(
-            "The model's probabilities are not numbers, as happens where float16 is too "
-            "small for a model's activations: choose dtype='bfloat16' or 'float32'."
-        )
-    tops = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    return [
-        Step(token, value, [(t, v) for t, v in zip(*pair, strict=True) if v > IMPOSSIBLE])
-        for token, value, pair in zip(said.tolist(), values, tops, strict=True)
-    ]

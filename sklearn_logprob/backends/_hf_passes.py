@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,10 @@ MOST_VALUES = 1 << 28  # log-probabilities that a pass may hold
 # Tokens that a pass does well with: fewer do not fill the processor, and with more the
 # attention to what the mask then hides begins to count.
 FULL = {"cpu": 512, "cuda": 4096}
+
+# Places whose values over the vocabulary are added up at once: on a CPU as many as its
+# cache holds in single precision.
+AT_ONCE = {"cpu": 8, "cuda": 4096}
 
 # How far two ways to evaluate the same may be apart: nats, averaged over the vocabulary.
 TRIAL_ERROR = {torch.float32: 1e-3}
@@ -76,16 +80,18 @@ class Passes:
         prompts: Sequence[list[int]],
         nodes: Sequence[Sequence[Path]],
         n_more: int = 0,
-    ) -> Rows:
-        """Evaluate prompts, each with its nodes; up to `n_more` tokens will follow.
+    ) -> Callable[[], Rows]:
+        """Give what evaluates prompts, each with its nodes, in any thread.
 
-        A node's own beginnings stand before it among the nodes of its row.
+        A node's own beginnings stand before it among the nodes of its row. Up to
+        `n_more` tokens will follow.
         """
         start = self._start(prompts)[0]
         tokens = sum(len(p) - start + n_more for p in prompts) + sum(map(len, nodes))
         if self.side_by_side and self._goes_together(start, tokens):
-            return _SideBySide(self, prompts, nodes, n_more)
-        return _OneByOne(self, prompts, nodes)
+            shared = self._share(prompts)
+            return lambda: _SideBySide(self, prompts, nodes, n_more, shared)
+        return lambda: _OneByOne(self, prompts, nodes)
 
     def _goes_together(self, start: int, tokens: Any) -> Any:
         """Whether so many tokens can be one sequence behind a beginning."""
@@ -96,14 +102,13 @@ class Passes:
     def run(
         self, ids: NDArray[np.int64], wanted: NDArray[np.int64], **arguments: Any
     ) -> tuple[torch.Tensor, Any]:
-        """Give the log-probabilities after the wanted places of a row, and the cache."""
+        """Give the logits after the wanted places of a row, and the cache."""
         places = self.tensor(wanted)
         if self._keeps:
             arguments["logits_to_keep"] = places
         output = self.model(input_ids=self.tensor(ids[None]), **arguments)
         logits = output.logits[0] if self._keeps else output.logits[0, places]
-        log_probs = torch.log_softmax(logits.float(), dim=-1)
-        return log_probs, getattr(output, "past_key_values", None)
+        return logits, getattr(output, "past_key_values", None)
 
     def tensor(self, values: NDArray[Any]) -> torch.Tensor:
         """Move an array to where the model is."""
@@ -116,15 +121,14 @@ class Passes:
         mask = torch.zeros((), dtype=dtype, device=self.model.device)
         return torch.where(self.tensor(sees), mask, hidden).to(dtype)[None, None]
 
-    def share(self, prompts: Sequence[list[int]]) -> tuple[int, Any, bool]:
+    def _share(self, prompts: Sequence[list[int]]) -> tuple[int, Any, bool]:
         """Give the length and the cache of what prompts begin with, and if it is new."""
         length, new = self._start(prompts)
         if new:
             known = np.array(prompts[0][:length])
             _, cache = self.run(known, np.array([length - 1]), use_cache=True)
             self._shared = prompts[0][:length], cache
-        # the rows will add to it
-        return length, copy.deepcopy(self._shared[1]) if length else None, new
+        return length, self._shared[1] if length else None, new
 
     def _start(self, prompts: Sequence[list[int]]) -> tuple[int, bool]:
         """Count the tokens that need no evaluation for each row, and say if it is new."""
@@ -145,10 +149,11 @@ class Passes:
         prompts = [[*start, a, b, c, b, a, c, c], [*start, b]]
         nodes = [[(a,), (b,), (a, c)], [(c,)]]
         slow = _OneByOne(self, prompts, nodes)
+        every = torch.arange(len(slow.logits), device=self.model.device)
         try:
-            fast = _SideBySide(self, prompts, nodes, 1)
+            fast = _SideBySide(self, prompts, nodes, 1, self._share(prompts))
             differences = [
-                fast.log_probs - slow.log_probs,
+                fast.log_probs(every) - slow.log_probs(every),
                 fast.go_on([c, a]) - slow.go_on([c, a]),
             ]
             worst = max(float(d.abs().mean(1).max()) for d in differences)
@@ -172,17 +177,29 @@ class Rows:
 
     Attributes
     ----------
-    log_probs : Tensor of shape (n_rows + n_nodes, n_vocabulary)
+    logits : Tensor of shape (n_rows + n_nodes, n_vocabulary)
         After the prompt and after each node of the first row, of the second, and so on.
+    normaliser : Tensor of shape (n_rows + n_nodes,)
+        What makes logits log-probabilities: the logarithm of the sum of their
+        exponentials, in single precision.
     first : ndarray of shape (n_rows,)
         Where each row begins in it.
     n_shared : list of int
         How many tokens of each row were not evaluated for it.
     """
 
-    log_probs: torch.Tensor
+    logits: torch.Tensor
+    normaliser: torch.Tensor
     first: NDArray[np.int64]
     n_shared: list[int]
+
+    def log_probs(
+        self, places: torch.Tensor, tokens: torch.Tensor | slice = slice(None)
+    ) -> torch.Tensor:
+        """Give log-probabilities at places, of one token each or of the vocabulary."""
+        logits = self.logits[places, tokens].float()
+        normaliser = self.normaliser[places]
+        return logits - (normaliser if logits.ndim == 1 else normaliser[:, None])
 
     def go_on(self, tokens: Sequence[int]) -> torch.Tensor:
         """Add a token to each prompt and give the log-probabilities after it."""
@@ -198,9 +215,11 @@ class _SideBySide(Rows):
         prompts: Sequence[list[int]],
         nodes: Sequence[Sequence[Path]],
         n_more: int,
+        shared: tuple[int, Any, bool],
     ) -> None:
         self._passes = passes
-        start, cache, new = passes.share(prompts)
+        start, cache, new = shared
+        cache = copy.deepcopy(cache)  # the rows will add to it
         self.n_shared = [start] * len(prompts)
         if new:
             self.n_shared[0] = 0
@@ -230,7 +249,7 @@ class _SideBySide(Rows):
         # What follows sees the prompt as its last token does, but no node.
         self._seen = sees[[places[0] for places in wanted]]
         self._next = np.array([len(prompt) for prompt in prompts])
-        self.log_probs, self._cache = passes.run(
+        self.logits, self._cache = passes.run(
             ids,
             np.concatenate(wanted),
             attention_mask=passes.mask(sees),
@@ -238,12 +257,13 @@ class _SideBySide(Rows):
             past_key_values=cache,
             use_cache=n_more > 0 or cache is not None,
         )
+        self.normaliser = _log_of_sum(self.logits)
 
     def go_on(self, tokens: Sequence[int]) -> torch.Tensor:
         """Add a token to each prompt and give the log-probabilities after it."""
         n = len(tokens)
         self._seen = np.hstack([self._seen, np.eye(n, dtype=bool)])
-        log_probs, self._cache = self._passes.run(
+        logits, self._cache = self._passes.run(
             np.array(tokens),
             np.arange(n),
             attention_mask=self._passes.mask(self._seen),
@@ -252,7 +272,7 @@ class _SideBySide(Rows):
             use_cache=True,
         )
         self._next = self._next + 1
-        return log_probs
+        return torch.log_softmax(logits.float(), dim=-1)
 
 
 class _OneByOne(Rows):
@@ -269,13 +289,15 @@ class _OneByOne(Rows):
         self.n_shared = [0] * len(prompts)
         rows = [self._row(p, paths) for p, paths in zip(prompts, nodes, strict=True)]
         self.first = _starts(rows)
-        self.log_probs = torch.cat(rows)
+        self.logits = torch.cat(rows)
+        self.normaliser = _log_of_sum(self.logits)
 
     def go_on(self, tokens: Sequence[int]) -> torch.Tensor:
         """Add a token to each prompt and give the log-probabilities after it."""
         for prompt, token in zip(self._prompts, tokens, strict=True):
             prompt.append(token)
-        return torch.stack([self._row(prompt, [])[0] for prompt in self._prompts])
+        logits = torch.cat([self._row(prompt, []) for prompt in self._prompts])
+        return torch.log_softmax(logits.float(), dim=-1)
 
     def _row(self, prompt: Sequence[int], paths: Sequence[Path]) -> torch.Tensor:
         """Evaluate a prompt and its nodes, one pass for each longest path."""
@@ -284,13 +306,13 @@ class _OneByOne(Rows):
         for end in ends:
             ids = np.array([*prompt, *end])
             everything = torch.ones((1, len(ids)), device=self._passes.model.device)
-            log_probs, _ = self._passes.run(
+            logits, _ = self._passes.run(
                 ids,
                 np.arange(len(prompt) - 1, len(ids)),
                 attention_mask=everything,
                 use_cache=False,
             )
-            found |= {end[:n]: log_probs[n] for n in range(1 + len(end))}
+            found |= {end[:n]: logits[n] for n in range(1 + len(end))}
         return torch.stack([found[path] for path in [(), *paths]])
 
 
@@ -299,6 +321,12 @@ def _beginning(sequences: Sequence[list[int]]) -> list[int]:
     first, last = min(sequences), max(sequences)
     differs = (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
     return first[: next(differs, len(first))]
+
+
+def _log_of_sum(logits: torch.Tensor) -> torch.Tensor:
+    """Give the logarithm of the sum of exponentials at each place."""
+    parts = logits.split(AT_ONCE.get(logits.device.type, AT_ONCE["cuda"]))
+    return torch.cat([part.float().logsumexp(dim=-1) for part in parts])
 
 
 def _starts(parts: Sequence[Any]) -> NDArray[np.int64]:

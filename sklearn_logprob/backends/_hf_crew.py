@@ -1,0 +1,57 @@
+"""Passes of a model in several threads.
+
+Most of a small model's operations are too short to be shared out among cores: a core that
+has a pass of its own does more in the same time, and its numbers stay in its own cache.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+
+import torch
+
+__all__ = ["Crew"]
+
+MOST_THREADS = 8  # more would wait for Python's lock between the operations
+
+
+class Crew:
+    """Threads that share what cores PyTorch has been given.
+
+    Parameters
+    ----------
+    device : str
+        Where the model is. A GPU has one thread: its memory is for one pass.
+    n_passes : int
+        About how many passes there will be. A single one has all cores.
+
+    Attributes
+    ----------
+    most : int
+        How many passes may be under way or waiting.
+    """
+
+    def __init__(self, device: str, n_passes: int) -> None:
+        self._n_cores = torch.get_num_threads()
+        most = min(self._n_cores, MOST_THREADS, n_passes)
+        n_threads = most if device == "cpu" else 1
+        self.most = n_threads + 1 if n_threads > 1 else 1
+        cores_each = max(1, self._n_cores // n_threads)
+        self._pool = ThreadPoolExecutor(
+            n_threads, initializer=torch.set_num_threads, initargs=(cores_each,)
+        )
+        self.submit = self._pool.submit
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        # What a thread sets is what threads that others start later begin with.
+        torch.set_num_threads(self._n_cores)
