@@ -6,7 +6,7 @@ A server in a process of its own (`tests/faulty.py`) gives every row an answer o
 and writes down every request. Clients ask for all rows through `LogprobClassifier`, and
 what they end with is compared, row by row. *extra* are answers beyond one a row;
 *allowed* is what was under way at kills and restarts, or could not be kept; *doubled* are
-any more.
+any more, and requests beyond a limit.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import random
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -32,7 +33,17 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 from _machine import describe  # noqa: E402 -- beside this file
-from faulty import Faults, ask, check, client, ended, kill_after, served  # noqa: E402
+from faulty import (  # noqa: E402
+    Faults,
+    Server,
+    ask,
+    check,
+    client,
+    ended,
+    hurry,
+    kill_after,
+    served,
+)
 
 from sklearn_logprob import CacheWarning  # noqa: E402
 from sklearn_logprob.cache import Cache  # noqa: E402
@@ -51,10 +62,11 @@ class Size(NamedTuple):
     shared_rows: int
     cache_rows: int
     damages: int
+    limited_rows: int
 
 
-FULL = Size(50, 2000, 20_000, 2000, 2000, 200)
-QUICK = Size(4, 400, 600, 300, 300, 20)
+FULL = Size(50, 2000, 20_000, 2000, 2000, 200, 4000)
+QUICK = Size(4, 400, 600, 300, 300, 20, 300)
 
 Row = tuple[str, int, int, int, int, int, int, int]
 
@@ -166,14 +178,76 @@ def full_disk(place: Path, size: Size) -> Row:
     return ("a disk that becomes full, said", 2, n, *found, n - kept)
 
 
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Let nothing be written there: by a mount where that is allowed, or by modes."""
+    bound = ["mount", "--bind", folder, folder]
+    mounted = not subprocess.run(bound, capture_output=True, check=False).returncode
+    if mounted:
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+    else:
+        (folder / "cache.db").chmod(0o400)
+        folder.chmod(0o500)
+    try:
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", folder], check=True)
+        else:
+            folder.chmod(0o700)
+            (folder / "cache.db").chmod(0o600)
+
+
+def said_so(server: Server, cache: Path, n: int, words: str) -> np.ndarray:
+    """Ask all rows, and see that it is said what became of the cache."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", CacheWarning)
+        scores = ask(server.url, cache, list(range(n)))
+    assert any(words in str(w.message) for w in said), [str(w.message) for w in said]
+    return scores
+
+
+def unwritable(place: Path, size: Size) -> Row:
+    """Ask for half, then for everything where nothing can be written, and once more."""
+    n, cache = size.cache_rows, place / "cache"
+    with served(place) as server:
+        ask(server.url, cache, list(range(n // 2)))
+        Cache(cache).close()
+        with read_only(cache):
+            first = said_so(server, cache, n, "cannot be used")
+            Cache(cache).close()
+        second = ask(server.url, cache, list(range(n)))
+        found = check(np.array([first, second]), server, allowed=n - n // 2)
+    return ("a read-only cache, said", 3, n, *found, n - n // 2)
+
+
+def another_version(place: Path, size: Size) -> Row:
+    """Find a database of other tables in the cache's place."""
+    n, cache = size.cache_rows, place / "cache"
+    with served(place) as server:
+        ask(server.url, cache, list(range(n)))
+        Cache(cache).close()
+        (cache / "cache.db").unlink()
+        connection = sqlite3.connect(cache / "cache.db")
+        with connection:
+            connection.execute("CREATE TABLE Cache (name TEXT, answer TEXT)")
+        connection.close()
+        first = said_so(server, cache, n, "of another version")
+        second = ask(server.url, cache, list(range(n)))
+        found = check(np.array([first, second]), server, allowed=n)
+        Cache(cache).close()
+    return ("a cache of another version, said", 3, n, *found, n)
+
+
 def damaged(place: Path, size: Size) -> Row:
     """Flip, zero and cut bytes of the cache, at random; every run ends right."""
     rng, n = random.Random(0), 300
-    lost = misplaced = 0
+    lost = doubled = misplaced = 0
     with served(place) as server:
         ask(server.url, place / "cache", list(range(n)))
         Cache(place / "cache").close()
         for _ in range(size.damages):
+            before = server.answered()
             spoil(place / "cache" / "cache.db", rng)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CacheWarning)
@@ -181,8 +255,11 @@ def damaged(place: Path, size: Size) -> Row:
             Cache(place / "cache").close()
             found = check(scores, server, sys.maxsize)
             lost, misplaced = lost + found.lost, misplaced + found.misplaced
+            again = server.answered() - before
+            doubled += sum(again.values()) - len(again)
     name = "a cache cut, zeroed or flipped at random"
-    return (name, size.damages, n, lost, 0, misplaced, found.extra, size.damages * n)
+    allowed = size.damages * n  # all answers may be in what was damaged
+    return (name, size.damages, n, lost, doubled, misplaced, found.extra, allowed)
 
 
 def spoil(path: Path, rng: random.Random) -> None:
@@ -195,13 +272,54 @@ def spoil(path: Path, rng: random.Random) -> None:
             file.write(rng.randbytes(rng.choice([1, 8, 4096])))
 
 
+def budget(place: Path, size: Size) -> Row:
+    """Reach max_requests in four threads while attempts fail, and ask for the rest."""
+    n, limit = size.limited_rows, size.limited_rows // 2
+    with served(place, Faults(errors=0.1, resets=0.02, storm_every=3.1)) as server:
+        hurry(server, n, place, max_requests=limit)
+        off = abs(len(server.requests()) - limit)
+        found = check(hurry(server, n, place), server)._replace(doubled=off)
+    return (f"max_requests={limit}, reached in retries", 8, n, *found, 0)
+
+
+def money(place: Path, size: Size) -> Row:
+    """Reach max_cost in four threads, and ask for the rest; an answer is 21 tokens."""
+    n, price = size.limited_rows, (1000.0, 0.0, 1000.0)
+    limit = 0.021 * n / 2
+    with served(place) as server:
+        hurry(server, n, place, max_cost=limit, price=price)
+        spent = 0.021 * len(server.requests())
+        found = check(hurry(server, n, place), server)
+    print(f"# max_cost={limit:g}: {spent:g} dollars spent", flush=True)
+    found = found._replace(doubled=int(spent > limit))
+    return (f"max_cost={limit:g}, reached", 8, n, *found, 0)
+
+
+def pace(place: Path, size: Size) -> Row:
+    """Keep to 50 requests a second in four threads while attempts fail."""
+    n = size.limited_rows // 10
+    with served(place, Faults(errors=0.1)) as server:
+        found = check(hurry(server, n, place, requests_per_minute=3000.0), server)
+        times = np.sort([time for _, _, time in server.requests()])
+    most = int((np.searchsorted(times, times + 1.0) - np.arange(len(times))).max())
+    print(f"# requests_per_minute=3000: {most} in the fullest second", flush=True)
+    held_up = 3  # on their way, so that they come together with the next ones
+    found = found._replace(doubled=max(0, most - 50 - held_up))
+    return ("requests_per_minute=3000, with retries", 4, n, *found, 0)
+
+
 CASES: dict[str, Callable[[Path, Size], Row]] = {
     "kill": kills,
     "fail": failing,
     "share": shared,
     "ctrl-c": ctrl_c,
     "full": full_disk,
+    "read-only": unwritable,
+    "version": another_version,
     "damage": damaged,
+    "budget": budget,
+    "money": money,
+    "pace": pace,
 }
 
 

@@ -230,13 +230,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.desk.keys |= {self.headers[name] for name in KEYS} - {None}
+        self._note_key()
         try:
             self._send(self.server.desk.post(self.path, self.headers, content))
         except ConnectionAbortedError:
             self.close_connection = True
 
+    def _note_key(self) -> None:
+        self.server.desk.keys |= {self.headers[name] for name in KEYS} - {None}
+
     def do_GET(self) -> None:
+        self._note_key()
         self._send(self.server.desk.get(self.path))
 
     def _send(self, found: Any) -> None:

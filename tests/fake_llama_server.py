@@ -148,6 +148,7 @@ class FakeLlamaServer:
             "default_generation_settings": {"n_ctx": self.n_ctx},
             "total_slots": 1,
             "model_path": self.model_path,
+            "build_info": "b1234-abc",
             "chat_template": "the toy's",
         }
 
@@ -162,15 +163,17 @@ class FakeLlamaServer:
         return {"prompt": f"{said}assistant={begun}"}
 
     def _tokenize(self, body: Any) -> dict[str, Any]:
-        tokens, first = [], body["add_special"]
+        tokens, first = [], body.get("add_special", False)
         for part in body["content"]:
             if isinstance(part, str):
-                found = split(part, control=body["parse_special"])
+                found = split(part, control=body.get("parse_special", True))
                 tokens += [BOS, *found] if first else found
                 first = False
             else:
                 tokens.append(part)
-        return {"tokens": tokens}
+        if not body.get("with_pieces"):
+            return {"tokens": tokens}
+        return {"tokens": [{"id": t, "piece": as_json(PIECES[t])} for t in tokens]}
 
     def _complete(self, body: Any) -> Any:
         tokens = body["prompt"]
@@ -221,6 +224,14 @@ class FakeLlamaServer:
         chosen = entry(drawn, values[drawn])
         chosen["top_logprobs"] = [entry(t, values[t]) for t in best]
         return drawn, [chosen]
+
+
+def as_json(piece: bytes) -> str | list[int]:
+    """A piece as the server writes it: its bytes where it is no text."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return list(piece)
 
 
 def softmax(scores: dict[int, float]) -> dict[int, float]:

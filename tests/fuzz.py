@@ -31,9 +31,20 @@ WHOLE = {
     "saved-texts": ("test_saving_fuzz", "test_random_texts_are_refused"),
     "control": ("test_control_texts", "test_nothing_that_is_said_is_a_control_token"),
 }
-REPLIES = "openai", "together", "gemini", "ollama", "anthropic"
+FORMATS = {
+    "reply": (
+        "test_replies_are_read_or_refused",
+        "openai together gemini ollama anthropic",
+    ),
+    "tokens": ("test_tokens_are_read_or_refused", "llama-server vllm sglang"),
+    "decisions": ("test_decisions_are_read_or_refused", "openai systemone gemini"),
+}
 TABLES = "csv", "tsv", "jsonl", "parquet"
-TARGETS = [*WHOLE, *(f"reply-{r}" for r in REPLIES), *(f"table-{t}" for t in TABLES)]
+TARGETS = [
+    *WHOLE,
+    *(f"{kind}-{one}" for kind, (_, all_) in FORMATS.items() for one in all_.split()),
+    *(f"table-{t}" for t in TABLES),
+]
 
 
 def find(target: str) -> Callable[[bytes], Any]:
@@ -45,9 +56,9 @@ def find(target: str) -> Callable[[bytes], Any]:
     if target in WHOLE:
         module, name = WHOLE[target]
         test = getattr(import_module(module), name)
-    elif kind == "reply":
-        module = import_module("test_fuzz")
-        read = module.test_replies_are_read_or_refused.hypothesis.inner_test
+    elif kind in FORMATS:
+        name, _ = FORMATS[kind]
+        read = getattr(import_module("test_fuzz"), name).hypothesis.inner_test
         test = given(data=st.data())(lambda data: read(which, data))
     else:
         module = import_module("test_cli_tables")

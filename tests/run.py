@@ -37,6 +37,10 @@ OLDEST = [
 ]
 # The newest PyTorch brings gigabytes for GPUs; this version may be there without them.
 TORCH = "torch==2.13.0"
+# Every version that is installed on Python 3.11, on Linux. To renew it (pip install uv):
+#   echo torch==2.13.0 | uv pip compile pyproject.toml --extra dev -c - --upgrade \
+#       --python-version 3.11 --no-emit-package pip -o tests/locked-3.11.txt
+LOCK = "tests/locked-3.11.txt"
 # Without multimodal input, which this package has no use for, the compilation is shorter.
 BUILD = {
     "CMAKE_ARGS": "-DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF",
@@ -51,7 +55,7 @@ def main() -> None:
     say("installing; compiling llama-cpp-python takes about four minutes")
     install_browser()
     if sys.argv[1:]:
-        python = environment(".venv-test", sys.executable, ".[dev]", TORCH, **BUILD)
+        python = everything()
         run(python, "-m", "pytest", *sys.argv[1:])
         return
     with ThreadPoolExecutor() as pool:
@@ -62,7 +66,7 @@ def main() -> None:
 
 def this_python() -> None:
     """Check everything with everything installed."""
-    python = environment(".venv-test", sys.executable, ".[dev]", TORCH, **BUILD)
+    python = everything()
     run(python, "-m", "ruff", "check", ".")
     run(python, "-m", "ruff", "format", "--check", ".")
     run(python, "-m", "mypy")
@@ -70,6 +74,12 @@ def this_python() -> None:
     audit(python)
     say("all tests, with the embedded model")
     run(python, "-m", "pytest")
+
+
+def everything() -> str:
+    """Make the environment of this Python, with locked versions where they are for it."""
+    locked = ["-c", LOCK] if sys.version_info[:2] == (3, 11) else []
+    return environment(".venv-test", sys.executable, ".[dev]", TORCH, *locked, **BUILD)
 
 
 def other_pythons() -> None:
@@ -89,13 +99,14 @@ def other_pythons() -> None:
 
 
 def audit(python: str) -> None:
-    """Look the installed versions up in PyPI's list of known weaknesses, if it is there.
+    """Look the locked versions up in PyPI's list of known weaknesses, if it is there.
 
     CVE-2025-69872 is accepted: diskcache unpickles what it finds, and our storage class
     knows texts only (`tests/test_cache.py` plants a pickle).
     """
-    command = [python, "-m", "pip_audit", "--local", "--skip-editable", "-f", "json"]
+    command = [python, "-m", "pip_audit", "-r", LOCK, "--no-deps", "--disable-pip"]
     command += ["--ignore-vuln", "CVE-2025-69872", "--progress-spinner", "off"]
+    command += ["-f", "json"]
     say(" ".join(command[1:]))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     told = json.loads(done.stdout or "{}").get("dependencies", [])
@@ -103,11 +114,12 @@ def audit(python: str) -> None:
     weak = [each for each in known if each["vulns"]]
     if weak:
         sys.exit(f"failed: pip-audit knows of {json.dumps(weak, indent=1)}")
-    say(f"{len(known)} of {len(told)} packages looked up, no weakness known")
-    if not known:
-        say(
-            "SKIPPED: pip-audit needs PyPI's JSON pages, which this network does not have"
-        )
+    said = f"{len(known)} of {len(told)} packages of {LOCK} looked up"
+    if known:
+        say(f"{said}, no weakness known")
+        return
+    why = "this network does not have PyPI's JSON pages" if told else done.stderr[-300:]
+    say(f"SKIPPED: pip-audit: {said}: {why.strip()}")
 
 
 def environment(folder: str, interpreter: str, *packages: str, **variables: str) -> str:

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import random
 import signal
-import threading
 import time
 import warnings
-from contextlib import suppress
 
 import faulty
 import numpy as np
 import pytest
 from faulty import FINE, Counted, check, client, ended, served
 
-from sklearn_logprob import LimitReachedError, ModelChangedWarning, Request
+from sklearn_logprob import ModelChangedWarning, Request
 from sklearn_logprob.backends._limits import _account, bound
 from sklearn_logprob.cache import Cache
 
@@ -106,33 +104,19 @@ def test_ctrl_c_ends_at_once_and_keeps_what_was_paid_for(tmp_path):
         assert check(np.load(out), server, allowed=32)[:3] == (0, 0, 0)
 
 
-def hurry(server, rows, n_threads=4, **limits):
-    """Ask in threads, each with a classifier of its own, until a limit stops it."""
-
-    def work(part):
-        with suppress(LimitReachedError):
-            faulty.ask(server.url, None, part, max_concurrency=16, **limits)
-
-    parts = [rows[k::n_threads] for k in range(n_threads)]
-    threads = [threading.Thread(target=work, args=(part,)) for part in parts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sorted(time for _, _, time in server.requests())
-
-
 def test_limits_hold_to_the_request(tmp_path):
     """Four threads with 16 requests in flight each share one account."""
     with served(tmp_path) as server:
-        assert len(hurry(server, range(400), max_requests=123)) == 123
+        faulty.hurry(server, 400, max_requests=123)
+        assert len(server.requests()) == 123
 
 
 def test_no_dollar_more_than_allowed(tmp_path):
     """What is under way counts with the most that it may cost, until it is there."""
     price, limit = (1000.0, 0.0, 1000.0), 5.0  # 21 tokens are 0.021 dollars
     with served(tmp_path) as server:
-        spent = 0.021 * len(hurry(server, range(400), max_cost=limit, price=price))
+        faulty.hurry(server, 400, max_cost=limit, price=price)
+        spent = 0.021 * len(server.requests())
     most = bound(Request((("user", faulty.text_of(399)),)))
     dearest = (most.prompt_tokens + most.completion_tokens) / 1000
     assert limit - 4 * 20 * dearest <= spent <= limit  # 20: 16 and what is handed over
@@ -147,7 +131,8 @@ def test_no_dollar_more_than_allowed(tmp_path):
 def test_the_pace_holds_under_concurrency(tmp_path, limits):
     """20 a second are no more than 20 in any second, whoever asks."""
     with served(tmp_path) as server:
-        times = np.array(hurry(server, range(50), **limits))
+        faulty.hurry(server, 50, **limits)
+        times = np.sort([time for _, _, time in server.requests()])
     assert len(times) == 50
     in_a_second = np.searchsorted(times, times + 1.0) - np.arange(50)
     assert in_a_second.max() <= 20 + 2  # a moment more or less on the way

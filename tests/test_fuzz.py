@@ -11,17 +11,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_logprob import FakeBackend, LogprobClassifier, Verbalizer
+from sklearn_logprob import (
+    FakeBackend,
+    GeminiDecisionsBackend,
+    LogprobClassifier,
+    OpenAIDecisionsBackend,
+    SystemOneBackend,
+    Verbalizer,
+)
 from sklearn_logprob._answer_json import decode, encode
-from sklearn_logprob._types import Answer, TokenLogprobs
+from sklearn_logprob._errors import LogprobError
+from sklearn_logprob._types import Answer, Request, TokenLogprobs
 from sklearn_logprob.backends import (
     _anthropic_batch,
     _anthropic_wire,
     _gemini_batch,
     _gemini_wire,
+    _llama_wire,
     _ollama_wire,
+    _openai_reading,
     _openai_wire,
+    _sglang_wire,
+    _vllm_wire,
 )
+from sklearn_logprob.backends._decisions import QUESTION, scores
 from sklearn_logprob.backends._http import HttpError
 from sklearn_logprob.backends._params import MALFORMED
 from sklearn_logprob.backends._verbal import read_words
@@ -158,6 +171,142 @@ def test_replies_are_read_or_refused(name, data):
     assert reply is None or is_sound(reply)
 
 
+LLAMA_TOKENS = [{"id": 7, "token": "a", "bytes": [97], "logprob": -0.5}]
+LLAMA = {
+    "content": "a",
+    "tokens_predicted": 1,
+    "timings": {"cache_n": 1},
+    "completion_probabilities": [{**LLAMA_TOKENS[0], "top_logprobs": LLAMA_TOKENS}],
+}
+LLAMA_MODEL = {
+    "props": {
+        "model_path": "m",
+        "chat_template": "t",
+        "default_generation_settings": {"n_ctx": 8},
+    },
+    "models": {"data": [{"meta": {"n_params": 1, "n_vocab": 2, "size": 3}}]},
+}
+VLLM = {
+    "choices": [
+        {
+            "text": "a",
+            "logprobs": {
+                "tokens": ["token_id:7"],
+                "token_logprobs": [-0.5],
+                "top_logprobs": [{"token_id:7": -0.5, "token_id:8": -1.0}],
+            },
+        }
+    ],
+    "usage": {"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 1}},
+}
+SGLANG = {
+    "text": "a",
+    "meta_info": {
+        "prompt_tokens": 3,
+        "output_token_logprobs": [[-0.5, 7, "a"]],
+        "output_top_logprobs": [[[-0.5, 7, "a"], [-1.0, 8, "b"]]],
+        "output_token_ids_logprobs": [[[-1.5, 9, None]]],
+    },
+}
+
+
+def llama_values(said):
+    """Give all log-probabilities that a reply of llama-server shows."""
+    steps = [_llama_wire._next_tokens(said), *_llama_wire._written(said)[1]]
+    return [value for step in steps for _, _, value in (*step.shown,)]
+
+
+def vllm_values(said):
+    *_, positions = _vllm_wire._written(said)
+    shown = [value for _, values in positions for value in values.values()]
+    return [_vllm_wire.log_prob(value) for value in shown]
+
+
+def sglang_values(said):
+    *_, steps = _sglang_wire._written(said, 2)
+    return [value for step in steps for value in step.log_probs.values()]
+
+
+TOKENS = {
+    "llama-server": (LLAMA, llama_values),
+    "vllm": (VLLM, vllm_values),
+    "sglang": (SGLANG, sglang_values),
+}
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_good_tokens_are_read(name):
+    """What the fuzzing below begins with is in the format."""
+    said, read = TOKENS[name]
+    assert -0.5 in read(said)
+    assert _llama_wire._described(LLAMA_MODEL).n_ctx == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOKENS)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_tokens_are_read_or_refused(name, data):
+    """Log-probabilities, or an error of those that become the backend's."""
+    said, read = TOKENS[name]
+    with suppress(*MALFORMED):
+        values = read(data.draw(spoiled(said)))
+        assert all(isinstance(v, float) and v <= 0 for v in values)
+        assert all(map(math.isfinite, values))
+    with suppress(*MALFORMED):
+        model = _llama_wire._described(data.draw(spoiled(LLAMA_MODEL)))
+        assert isinstance(model.n_ctx, int)
+
+
+ODDS = {"a": 0.25, "b": 0.75}
+USAGE = {"input_tokens": 3, "input_tokens_details": {"cached_tokens": 1}}
+LISTED = [{"value": name, "probability": p} for name, p in ODDS.items()]
+DECISIONS = {
+    "openai": (
+        OpenAIDecisionsBackend(),
+        {"answers": [{"type": "choice", "probabilities": LISTED}], "usage": USAGE},
+    ),
+    **{
+        name: (
+            backend,
+            {
+                "answers": {QUESTION: {"type": "choice", "probabilities": ODDS}},
+                "usage": USAGE,
+            },
+        )
+        for name, backend in {
+            "systemone": SystemOneBackend(),
+            "gemini": GeminiDecisionsBackend(),
+        }.items()
+    },
+}
+
+
+def decide(backend, said):
+    refusal, shown, _ = backend._read(said, "who", "key")
+    return refusal or dict(scores(shown, ["a", "b"], "who"))
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_good_decisions_are_read(name):
+    """What the fuzzing below begins with is in the format."""
+    assert decide(*DECISIONS[name])["a"] == pytest.approx(math.log(0.25))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DECISIONS)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_decisions_are_read_or_refused(name, data):
+    """Probabilities that sum to 1, a refusal, or the backend's error."""
+    backend, said = DECISIONS[name]
+    with suppress(LogprobError):
+        found = decide(backend, data.draw(spoiled(said)))
+        if not isinstance(found, str):
+            total = math.fsum(map(math.exp, found.values()))
+            assert total == pytest.approx(1)
+
+
 MESSAGES = {
     "id": "msgbatch_1",
     "processing_status": "ended",
@@ -222,6 +371,24 @@ def test_what_failed_in_a_batch_is_said_somehow(name, data):
     """Whatever stands in place of the error."""
     said, read = FAILURES[name]
     assert isinstance(read(data.draw(spoiled(said))), HttpError)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [200, 500])
+@settings(max_examples=50)
+@given(data=st.data())
+def test_lines_of_results_are_answers_or_errors(status, data):
+    """Of ours: none that Python raises where something is not what it should be."""
+    error = {"message": "no", "code": "x"}
+    body = OPENAI if status == 200 else {"error": error}
+    said = {"custom_id": "1", "response": {"status_code": status, "body": body}}
+    line = data.draw(spoiled({**said, "error": error}))
+    assert len(_openai_reading.response_in_line(line)) == 2
+    who = {"model": "m", "url": "u", "key": "k", "api_key_env": "K"}
+    with suppress(LogprobError):
+        request = Request((("user", "Hello"),))
+        answer = _openai_reading.answer_in_line(line, request, 0, **who)
+        assert isinstance(answer, Answer)
 
 
 @given(st.text(alphabet='{}[]",:0123e-nulltrue \\u', max_size=60) | st.text())

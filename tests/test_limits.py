@@ -159,6 +159,23 @@ def test_failures_are_not_charged():
     assert gate.account.reserved == pytest.approx(0, abs=1e-12)
 
 
+def test_what_is_sent_again_counts_and_what_is_not_sent_does_not():
+    """With requests and their pace; money was put aside for it already."""
+    gate = Shop(max_requests=3, max_cost=0.01, requests_per_minute=600)._gate()
+    assert gate.admit(ask()) == pytest.approx(0, abs=0.05)
+    aside = gate.account.reserved
+    assert gate.again(ask()) == pytest.approx(0.1, abs=0.05)
+    assert gate.account.reserved == aside > 0
+    gate.admit(ask())
+    for send in (gate.again, gate.admit):
+        with pytest.raises(LimitReachedError, match="max_requests=3 would be crossed"):
+            send(ask())
+    assert gate.account.reserved == pytest.approx(2 * aside)
+    gate.withdraw(ask())
+    assert gate.account.reserved == pytest.approx(aside)
+    gate.admit(ask())
+
+
 # ------------------------------------------------------------------ what waits
 
 

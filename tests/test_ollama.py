@@ -15,7 +15,7 @@ import servers
 from servers import ChatServer, Http, Top, distribution, send, send_text, the_answer
 from sklearn.base import clone
 
-from sklearn_logprob import FakeBackend, LogprobClassifier
+from sklearn_logprob import FakeBackend, LogprobClassifier, ModelChangedWarning
 from sklearn_logprob._errors import (
     BackendError,
     LogprobError,
@@ -174,7 +174,7 @@ def test_a_raw_prompt_is_sent_as_it_is() -> None:
         list(backend_for(server).answer([ask(text, top_logprobs=7)]))
     assert server.calls[0].path == "/api/generate"
     assert server.calls[0].body == {**FIELDS, "raw": True, "prompt": text}
-    assert server.gets == []
+    assert server.gets == ["/api/tags"]  # which build answers
 
 
 def test_messages_are_sent_with_their_roles() -> None:
@@ -499,3 +499,16 @@ def test_a_classifier_reads_its_scores() -> None:
         server.digests["test-model:latest"] = "pulled again"
         clf.predict_proba(texts)
         assert len(server.calls) == 6
+
+
+def test_a_model_that_was_pulled_again_is_said() -> None:
+    """Its name is the same, and a classifier that learnt from the other one warns."""
+    top = [("yes", -0.2), ("no", -1.8)]
+    with OllamaServer(lambda text: [top]) as server:
+        clf = LogprobClassifier(backend_for(server), prompt="{text}?", calibrator=None)
+        clf.fit(["a", "b"], ["no", "yes"])
+        assert clf.builds_ == ("d1",)
+        clf.predict(["c"])
+        server.digests["test-model:latest"] = "0123456789abcdef"
+        with pytest.warns(ModelChangedWarning, match="0123456789ab answers.*of d1"):
+            clf.predict(["c"])

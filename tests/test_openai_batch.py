@@ -193,10 +193,12 @@ def test_errors_belong_to_their_rows(server, cache):
         "c": fail_line(400, "too many tokens", "context_length_exceeded"),
         "d": fail_line(500, f"server error for {KEY}"),
         "e": {"response": None, "error": None},
+        "f": {"response": "lost", "error": ["strange"]},
+        "g": {"response": {"status_code": 500, "body": "<html>"}},
     }
     server.fates.append(Fate(instead=instead))
-    found = outcomes(batch(server), cache=cache)
-    kinds = [Answer, RefusedError, PromptTooLongError, RowError, RowError, Answer]
+    found = outcomes(batch(server), [*TEXTS, "g", "h"], cache)
+    kinds = [Answer, RefusedError, PromptTooLongError, *[RowError] * 4, Answer]
     assert [type(outcome) for outcome in found] == kinds
     assert "row 3 of X was not answered" in str(found[3])
     assert KEY not in "".join(map(str, found))
@@ -368,6 +370,16 @@ def _most_cost(backend):
     from sklearn_logprob.backends._limits import bound
 
     return backend.cost(bound(ask("100")))
+
+
+def test_looks_become_rarer(server, monkeypatch):
+    """Each wait is longer than the one before, up to a minute."""
+    waits = []
+    monkeypatch.setattr(_batch_desk.time, "sleep", waits.append)
+    monkeypatch.setattr(_batch_desk, "FIRST_WAIT", 30.0)
+    server.fates.append(Fate(looks=6))
+    outcomes(batch(server))
+    assert waits == pytest.approx([30, 39, 50.7, 60, 60])
 
 
 def test_progress_is_shown(server, capfd):

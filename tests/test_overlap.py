@@ -75,6 +75,7 @@ class Gate:
     def __init__(self, wait=0.0, most=1000):
         self.wait, self.most = wait, most
         self.admitted, self.settled, self.threads = [], [], set()
+        self.withdrawn, self.n_again = [], 0
 
     def admit(self, request):
         self.threads.add(threading.current_thread())
@@ -83,9 +84,20 @@ class Gate:
         self.admitted.append(REQUESTS.index(request))
         return self.wait if len(self.admitted) > 1 else 0.0
 
+    def again(self, request):
+        self.n_again += 1
+        return 0.0
+
     def settle(self, request, usage):
         self.threads.add(threading.current_thread())
         self.settled.append((REQUESTS.index(request), usage))
+
+    def withdraw(self, request):
+        self.threads.add(threading.current_thread())
+        self.withdrawn.append(REQUESTS.index(request))
+
+    def heard_of(self):
+        return sorted([*self.withdrawn, *(index for index, _ in self.settled)])
 
 
 def collected(outcomes):
@@ -183,13 +195,15 @@ def test_the_first_is_asked_alone(kind):
 
 
 def test_a_gate_hears_of_every_request_once(kind):
-    """Admitted in order, settled with the cost or with None, all in this thread."""
+    """Admitted in order, settled with the cost or None, or withdrawn; in this thread."""
     gate = Gate()
     faults = {5: RowError("{row}", 5), 20: BackendError("down")}
     server = Server(kind, delay=0.005, faults=faults)
     found, _ = collected(overlap(server.ask, REQUESTS, 4, gate=gate))
     assert gate.admitted == list(range(len(gate.admitted)))
-    assert sorted(index for index, _ in gate.settled) == gate.admitted
+    assert gate.heard_of() == gate.admitted
+    assert set(gate.withdrawn) == set(gate.admitted) - set(server.begun)
+    assert gate.n_again == 0
     spent = {index: usage for index, usage in gate.settled if usage is not None}
     answered = {i for i, outcome in found.items() if isinstance(outcome, Answer)}
     assert set(spent) == answered
@@ -204,6 +218,18 @@ def test_a_gate_stops_what_it_refuses_and_nothing_else(kind):
     found, failure = collected(overlap(server.ask, REQUESTS, 4, gate=gate))
     assert isinstance(failure, LimitReachedError)
     assert sorted(found) == gate.admitted == list(range(6))
+
+
+def test_a_limit_in_mid_run_lets_what_was_admitted_go(kind):
+    """It is within the limit; nothing new is admitted, and then the error is raised."""
+    gate, limit = Gate(), LimitReachedError("enough")
+    server = Server(kind, delay=0.01, faults={5: limit})
+    found, failure = collected(overlap(server.ask, REQUESTS, 4, gate=gate))
+    assert failure is limit
+    assert gate.withdrawn == []
+    assert sorted(server.begun) == gate.admitted
+    assert sorted(found) == sorted(set(gate.admitted) - {5})
+    assert len(gate.admitted) < 16
 
 
 def test_answers_are_yielded_while_the_next_request_waits(kind):
@@ -228,7 +254,8 @@ def test_closing_gives_up_what_is_left(kind):
     begun = len(server.begun)
     time.sleep(0.25)
     assert len(server.begun) <= begun + 1
-    assert sorted(index for index, _ in gate.settled) == gate.admitted
+    assert gate.heard_of() == gate.admitted
+    assert set(gate.withdrawn).isdisjoint(server.begun)
 
 
 def test_closing_cancels_what_is_under_way_on_the_loop():

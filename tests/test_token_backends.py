@@ -461,6 +461,8 @@ def test_answers_before_a_failure_are_yielded(engine: Engine) -> None:
 
 # ------------------------------------------------------------------ an estimator
 
+ENGINES_WORD = ("version", "model_path", "weight_version")
+
 
 def test_clones_and_pickles_are_equal(engine: Engine) -> None:
     """Parameters survive cloning and pickling after use, and are all there is."""
@@ -490,6 +492,17 @@ def test_the_identity_is_the_servers_model(engine: Engine) -> None:
         server.model = "other"
         anew = backend_for(engine, server, timeout=9.0)  # another client: it asks again
         assert anew.answer_identity()["model"] == "other"
+
+
+def test_answers_say_what_is_served(engine: Engine) -> None:
+    """The version or the weights, and where they come from: a name can be kept."""
+    with engine.server() as server:
+        backend = backend_for(engine, server)
+        identity = backend.answer_identity()
+        [(_, answer)] = backend.answer([raw(PROMPT, " yes")])
+        told = [v for k, v in identity.items() if k in ENGINES_WORD and v]
+        assert told
+        assert answer.build.split() == ["toy", *map(str, told)]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from sklearn_logprob.backends._batch_wire import (
 )
 from sklearn_logprob.backends._http import HttpError
 from sklearn_logprob.backends._overlap import Gate
-from sklearn_logprob.backends._params import MALFORMED, optional_text
+from sklearn_logprob.backends._params import MALFORMED
 from sklearn_logprob.backends._service import Service
 
 __all__ = ["AnthropicBatches"]
@@ -101,28 +101,24 @@ class AnthropicBatches(BatchDesk):
             batch = self.service.find(f"{PATH}/{job.id}")
             return None if batch is None or batch.get("archived_at") else job.id
         found = None
-        for name, began, n_requests in self._newest():
+        newest_first = self.service.pages(f"{PATH}?limit=100", _listed)
+        for name, began, n_requests in newest_first:
             if began < job.at - CLOCKS_DIFFER:
                 break
             if n_requests == len(job.ids) and name not in taken:
                 found = name
         return found
 
-    def _newest(self) -> Iterator[tuple[str, float, int]]:
-        """Give the account's jobs, the newest first."""
-        after: str | None = ""
-        while after is not None:
-            page = self.service.call(f"{PATH}?limit=100{after}")
-            batches, after = self.service.parsed(_listed, page)
-            yield from batches
-
     def _look(self, name: str) -> Look:
-        return self.service.parsed(_shown, self.service.call(f"{PATH}/{name}"))
+        shown = self.service.parsed(_shown, self.service.call(f"{PATH}/{name}"))
+        return shown._replace(results=name)
 
     def _results(self, look: Look) -> Iterator[Result]:
-        if look.results is not None:
-            for line in json_lines(self.service.fetch(look.results, SENDING)):
-                yield Result(line.get("custom_id"), _kind(line) == "succeeded", line)
+        # from where the job is: the address in results_url may be another server's,
+        # which would get the key, and behind a gateway it is
+        file = self.service.fetch(f"{PATH}/{look.results}/results", SENDING)
+        for line in json_lines(file):
+            yield Result(line.get("custom_id"), _kind(line) == "succeeded", line)
 
     def _read(self, line: dict[str, Any], request: Request, index: int) -> Answer:
         kind = _kind(line)
@@ -149,7 +145,6 @@ def _shown(batch: dict[str, Any]) -> Look:
         status,
         status == "ended",
         done=f"{total - counts['processing']} of {total}",
-        results=optional_text(batch.get("results_url")),
     )
 
 

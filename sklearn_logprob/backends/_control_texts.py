@@ -23,6 +23,8 @@ class ControlTexts:
     ----------
     texts : iterable of str
         Texts; empty ones are left out.
+    mark : str, default=MARK
+        A character that no text should hold; texts that do lose it.
 
     Examples
     --------
@@ -33,11 +35,12 @@ class ControlTexts:
     [('<s>', True), ('end it</s>, please', False), ('</s>', True)]
     """
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self, texts: Iterable[str], mark: str = MARK) -> None:
+        self._mark = mark
         longest_first = sorted(filter(None, set(texts)), key=len, reverse=True)
         known = "|".join(map(re.escape, longest_first)) or "(?!)"
         self._begins = re.compile(f"(?=(?:{known}))(.)", re.DOTALL)
-        self._token = re.compile(f"({known})(?!{MARK})")
+        self._token = re.compile(f"({known})(?!{mark})")
 
     def mark(self, text: str) -> str:
         """Put a mark into every control text, also where two overlap.
@@ -52,7 +55,7 @@ class ControlTexts:
         marked : str
             The same, where it holds no such text.
         """
-        return self._begins.sub(rf"\1{MARK}", text.replace(MARK, "\ufffd"))
+        return self._begins.sub(rf"\1{self._mark}", text.replace(self._mark, "\ufffd"))
 
     def pieces(self, prompt: str) -> Iterator[tuple[str, bool]]:
         """Split a prompt at its control tokens.
@@ -71,4 +74,4 @@ class ControlTexts:
         """
         for place, text in enumerate(self._token.split(prompt)):
             if text:
-                yield text.replace(MARK, ""), place % 2 == 1
+                yield text.replace(self._mark, ""), place % 2 == 1

@@ -11,7 +11,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
-from sklearn_logprob._errors import RowError
+from sklearn_logprob._errors import LimitReachedError, RowError
 from sklearn_logprob._types import Answer, Request
 from sklearn_logprob.backends._loop import background_loop
 
@@ -26,7 +26,8 @@ Ask: TypeAlias = (
 class Crew(ABC):
     """Asks what it is handed, and puts what came of it into a queue.
 
-    After a failure that is not a row's own it begins nothing new.
+    After a failure that is not a row's own it begins nothing new, unless it is a limit:
+    what it has been handed is within that.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Crew(ABC):
         """Ask these, as soon as there is a place for each."""
 
     def recall(self) -> list[int]:
-        """Give back what has not been begun, after a failure."""
+        """Give back what has not been begun; it will not be."""
         left = []
         with suppress(IndexError):
             while True:
@@ -62,7 +63,7 @@ class Crew(ABC):
             return None
 
     def _end(self, index: int, outcome: Answer | BaseException) -> None:
-        if not isinstance(outcome, Answer | RowError):
+        if not isinstance(outcome, Answer | RowError | LimitReachedError):
             self._failed = True
         self.ended.put((index, outcome))
 

@@ -17,6 +17,7 @@ from sklearn_logprob.backends._http import HttpError
 __all__ = ["QUESTION", "explain", "refusal_in", "scores", "wording"]
 
 QUESTION = "label"  # the name of the one question that is asked
+HUGE = 1e9  # JSON's whole numbers have no end
 SMALLEST = 1e-6  # the probability of an option that a server rounds to 0
 ROUNDING = 0.005  # of each probability: OpenRouter gives two decimals
 
@@ -100,9 +101,9 @@ def scores(
     given = []
     for name in options:
         p = probabilities.get(name)
-        if isinstance(p, bool) or not isinstance(p, (int, float)) or not p >= 0:
+        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p < HUGE:
             raise BackendError(
-                f"{who} gave no probability for the option {name!r}, but {p!r}."
+                f"{who} gave no probability for the option {name!r}, but {p!r:.40}."
             )
         given.append(max(float(p), SMALLEST))
     total = math.fsum(given)

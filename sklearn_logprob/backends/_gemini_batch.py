@@ -90,20 +90,13 @@ class GeminiBatches(BatchDesk):
     def _find(self, job: Job, taken: set[str]) -> str | None:
         if job.id:
             return None if self.service.find(f"/{job.id}") is None else job.id
-        for name, token, began in self._newest():
+        newest_first = self.service.pages(f"/batches?pageSize={PAGE}", _listed)
+        for name, token, began in newest_first:
             if token == job.token:
                 return name
             if began < job.at - CLOCKS_DIFFER:
                 break
         return None
-
-    def _newest(self) -> Iterator[tuple[str, str, float]]:
-        """Give the account's jobs, the newest first."""
-        page: str | None = ""
-        while page is not None:
-            content = self.service.call(f"/batches?pageSize={PAGE}{page}")
-            batches, page = self.service.parsed(_listed, content)
-            yield from batches
 
     def _look(self, name: str) -> Look:
         operation = self.service.call(f"/{name}", timeout=SENDING)

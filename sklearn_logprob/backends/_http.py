@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -24,7 +25,8 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as TimeoutError_
 from urllib3.util import Retry
 
-from sklearn_logprob._errors import BackendError
+from sklearn_logprob._errors import BackendError, LimitReachedError
+from sklearn_logprob.backends._attempts import seconds_to_wait
 from sklearn_logprob.backends._params import hide
 
 __all__ = ["HttpError", "call_bytes", "call_json"]
@@ -204,6 +206,7 @@ def _exchange(
             data=None if body is None else json.dumps(body),
             headers={**default_headers(), **JSON, **(headers or {})},
         ).prepare()
+        _take_turn()
         reply = _adapter(os.getpid(), max_retries).send(
             prepared,
             timeout=timeout,
@@ -219,6 +222,8 @@ def _exchange(
             429,
             said,
         )
+    except LimitReachedError as error:
+        failure = LimitReachedError(str(error))
     except requests.RequestException as error:
         failure = _no_answer(error, who)
     else:
@@ -292,6 +297,13 @@ def _message(content: Any) -> str:
     return error if isinstance(error, str) else ""
 
 
+def _take_turn() -> None:
+    """Wait until an attempt may leave."""
+    wait = seconds_to_wait()
+    if wait > 0:
+        time.sleep(wait)
+
+
 class _SpentError(Exception):
     """The account has no money left: that does not pass like a rate limit."""
 
@@ -315,6 +327,11 @@ class _PatientRetry(Retry):
                     said = _message(json.loads(said)) or said
                 raise _SpentError(said)
         return super().increment(method, url, response, *further, **named)
+
+    def sleep(self, response: Any = None) -> None:
+        """Wait before the next attempt, which counts."""
+        super().sleep(response)
+        _take_turn()
 
 
 @lru_cache(maxsize=16)

@@ -101,7 +101,7 @@ class Metered:
     requests_per_minute, tokens_per_minute : float or None
         How fast.
     max_requests : int or None
-        How many requests.
+        How many requests, those that are tried again included.
     max_cost : float or None
         How many US dollars.
     mode : str
@@ -192,24 +192,19 @@ class _Gate:
 
     def admit(self, request: Request) -> float:
         """Give the seconds to wait before sending a request, which then counts."""
-        limits, account = self.limits, self.account
-        most = bound(request)
+        account, most = self.account, bound(request)
         cost = self._cost(most)
         with account.lock:
-            self._stop(limits.max_requests, account.n_sent + 1, "max_requests")
             spent = account.cost + account.reserved
-            self._stop(limits.max_cost, spent + cost, "max_cost")
-            account.n_sent += 1
+            self._stop(self.limits.max_cost, spent + cost, "max_cost")
+            wait = self._count(most)
             account.reserved += cost
-            now = time.monotonic()
-            start = max(now, account.hold)
-            if limits.requests_per_minute is not None:
-                start = max(start, account.next_request)
-                account.next_request = start + 60 / limits.requests_per_minute
-            if limits.tokens_per_minute is not None:
-                start = max(start, account.next_tokens)
-                account.next_tokens = start + self._seconds(most)
-            return start - now
+            return wait
+
+    def again(self, request: Request) -> float:
+        """Give the seconds to wait before sending it once more, which counts as well."""
+        with self.account.lock:
+            return self._count(bound(request), " by trying again what had failed")
 
     def settle(self, request: Request, usage: TokenUsage | None) -> None:
         """Replace what was reserved for a request by what it took."""
@@ -220,6 +215,12 @@ class _Gate:
                 account.cost += self._cost(usage)
                 account.next_tokens += self._seconds(usage) - self._seconds(most)
 
+    def withdraw(self, request: Request) -> None:
+        """Take back that a request was counted: it was not sent after all."""
+        with self.account.lock:
+            self.account.n_sent -= 1
+        self.settle(request, None)
+
     def heed(self, headers: Mapping[str, str]) -> None:
         """Wait as long as a server says that nothing is left of its limits."""
         for left, reset in HEADERS:
@@ -229,6 +230,20 @@ class _Gate:
                     until = time.monotonic() + seconds
                     self.account.hold = max(self.account.hold, until)
 
+    def _count(self, most: TokenUsage, how: str = "") -> float:
+        limits, account = self.limits, self.account
+        self._stop(limits.max_requests, account.n_sent + 1, "max_requests", how)
+        account.n_sent += 1
+        now = time.monotonic()
+        start = max(now, account.hold)
+        if limits.requests_per_minute is not None:
+            start = max(start, account.next_request)
+            account.next_request = start + 60 / limits.requests_per_minute
+        if limits.tokens_per_minute is not None:
+            start = max(start, account.next_tokens)
+            account.next_tokens = start + self._seconds(most)
+        return start - now
+
     def _cost(self, usage: TokenUsage) -> float:
         return 0.0 if self.price is None else self.price.of(usage)
 
@@ -237,14 +252,14 @@ class _Gate:
         n_tokens = usage.prompt_tokens + usage.completion_tokens
         return 0.0 if rate is None else 60 * n_tokens / rate
 
-    def _stop(self, limit: float | None, value: float, name: str) -> None:
+    def _stop(self, limit: float | None, value: float, name: str, how: str = "") -> None:
         if limit is not None and value > limit:
             account = self.account
             raise LimitReachedError(
-                f"{name}={limit:g} would be crossed: in this process {account.n_sent} "
-                f"requests to {self.limits.model!r} were sent, for about "
-                f"${account.cost:.4f}. Answers that had come are in the cache; to go on, "
-                f"raise {name}=."
+                f"{name}={limit:g} would be crossed{how}: in this process "
+                f"{account.n_sent} requests to {self.limits.model!r} were sent, for "
+                f"about ${account.cost:.4f}. Answers that had come are in the cache; to "
+                f"go on, raise {name}=."
             )
 
 

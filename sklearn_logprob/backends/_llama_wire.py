@@ -26,6 +26,7 @@ from sklearn_logprob._types import Request, TokenUsage
 from sklearn_logprob.backends._http import HttpError, call_json
 from sklearn_logprob.backends._openai_wire import WHOLE_CHARACTERS
 from sklearn_logprob.backends._params import MALFORMED, temperature_of
+from sklearn_logprob.backends._server_chat import ChatSplitter, Part
 from sklearn_logprob.backends._trie import continuation
 
 __all__ = ["DECIMALS", "SHOWN", "LlamaServer", "Model", "NextTokens"]
@@ -92,13 +93,14 @@ class LlamaServer:
 
     def split(self, request: Request) -> tuple[list[int], list[tuple[int, ...]]]:
         """Give the tokens of the prompt, and of each choice as it follows the prompt."""
-        chat = request.messages[0][0] != "prompt"
-        text = self._chat_text(request) if chat else request.messages[0][1]
-        joint = [text + choice for choice in request.choices]
+        parts, control = self._parts(request)
+        *before, end = parts
+        joint = [[*before, f"{end}{choice}"] for choice in request.choices]
+        alone: list[list[Part]] = [[choice] for choice in request.choices]
         # Only the first text gets the token that some models begin every text with.
-        texts = ["", text, *joint, *request.choices]
-        start, prompt, *parts = self._tokenize(texts, control=chat)
-        after = zip(parts[: len(joint)], parts[len(joint) :], strict=True)
+        texts: list[list[Part]] = [[""], parts, *joint, *alone]
+        start, prompt, *found = self._tokenize(texts, control=control)
+        after = zip(found[: len(joint)], found[len(joint) :], strict=True)
         return [*start, *prompt], [continuation(prompt, *each) for each in after]
 
     def likeliest(self, tokens: Sequence[int], n: int, index: int) -> NextTokens:
@@ -190,16 +192,27 @@ class LlamaServer:
             )
         return found
 
-    def _chat_text(self, request: Request) -> str:
-        said = [{"role": role, "content": text} for role, text in request.messages]
+    def _parts(self, request: Request) -> tuple[list[Part], bool]:
+        """Give the prompt in parts, and whether control tokens are read in its texts."""
+        [(role, text), *_] = request.messages
+        if role == "prompt":
+            return [text], False
+        model = self.model()
+        chat = _chat_splitter(self, str(model.identity), model.n_vocab)
+        marked = chat.mark(request.messages)
+        said = [{"role": role, "content": text} for role, text in marked]
         # A model that thinks first would begin with a tag instead of a label.
         body = {"messages": said, "chat_template_kwargs": {"enable_thinking": False}}
         written = self.call("/apply-template", body)
-        return self._read(lambda reply: str(reply["prompt"]), written)
+        prompt = self._read(lambda reply: str(reply["prompt"]), written)
+        parts = chat.parts(prompt)
+        return ([prompt], True) if parts is None else (parts, False)
 
-    def _tokenize(self, texts: Sequence[str], *, control: bool) -> list[list[int]]:
+    def _tokenize(
+        self, texts: Sequence[Sequence[Part]], *, control: bool
+    ) -> list[list[int]]:
         """Split texts in one request: numbers among them come back as they are."""
-        content = [part for text in texts for part in (text, MARK)]
+        content = [part for parts in texts for part in (*parts, MARK)]
         body = {"content": content, "add_special": True, "parse_special": control}
         parts = self._read(_between_marks, self.call("/tokenize", body))
         if len(parts) != len(texts):
@@ -265,6 +278,15 @@ def _model(server: LlamaServer, period: int) -> Model:
     return server._read(_described, {"props": props, "models": listed})
 
 
+@functools.lru_cache(maxsize=16)
+def _chat_splitter(server: LlamaServer, model: str, n_vocab: int) -> ChatSplitter:
+    """Read the server's vocabulary, once for a model."""
+    asked = {"content": [*range(n_vocab)], "with_pieces": True}
+    reply = server.call("/tokenize", asked)
+    pieces = server._read(lambda told: [t["piece"] for t in told["tokens"]], reply)
+    return ChatSplitter(pieces, server._tokenize)
+
+
 def _described(said: Mapping[str, Any]) -> Model:
     props, meta = said["props"], said["models"]["data"][0]["meta"]
     template = str(props.get("chat_template") or "")
@@ -322,5 +344,6 @@ def _token(entry: Mapping[str, Any]) -> Token:
     value = entry["logprob"]
     # null, NaN and the lowest float32 all mean a probability that underflowed.
     log_prob = min(value, 0.0) if value is not None and value > UNDERFLOW else UNDERFLOW
-    text = bytes(entry["bytes"]).decode("utf-8", "replace")
+    # a list, for bytes(10**12) would be a terabyte
+    text = bytes([*entry["bytes"]]).decode("utf-8", "replace")
     return int(entry["id"]), text, round(log_prob, DECIMALS)

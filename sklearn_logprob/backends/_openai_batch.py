@@ -15,7 +15,7 @@ from sklearn_logprob.backends._batch_wire import SENDING, Look, Result, json_lin
 from sklearn_logprob.backends._loop import background_loop
 from sklearn_logprob.backends._openai_client import Connection
 from sklearn_logprob.backends._openai_errors import explain
-from sklearn_logprob.backends._openai_reading import answer_in_line
+from sklearn_logprob.backends._openai_reading import answer_in_line, response_in_line
 from sklearn_logprob.backends._overlap import Gate
 
 __all__ = ["OpenAIBatches"]
@@ -133,8 +133,8 @@ class OpenAIBatches(BatchDesk):
         client = self.client.with_options(timeout=SENDING)
         for file in filter(None, look.results):
             for line in json_lines(self._call(client.files.content(file)).content):
-                good = (line.get("response") or {}).get("status_code") == 200
-                yield Result(line.get("custom_id"), good, line)
+                status, _ = response_in_line(line)
+                yield Result(line.get("custom_id"), status == 200, line)
 
     def _read(self, line: dict[str, Any], request: Request, index: int) -> Answer:
         return answer_in_line(line, request, index, **self.named)

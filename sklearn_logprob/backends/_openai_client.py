@@ -7,6 +7,7 @@ as long as the rest.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -16,7 +17,8 @@ from urllib.parse import urlsplit
 
 import openai
 
-from sklearn_logprob._errors import MissingKeyError
+from sklearn_logprob._errors import LimitReachedError, MissingKeyError
+from sklearn_logprob.backends._attempts import seconds_to_wait
 from sklearn_logprob.backends._loop import BackgroundLoop, background_loop
 
 if TYPE_CHECKING:
@@ -211,11 +213,21 @@ class Connection:
         ------
         openai.OpenAIError
             If it refused, or was not there.
+        LimitReachedError
+            If it may not be asked again.
         """
         _log.debug("to %s: %s", self.url, body)
-        raw = await self.client.post(
-            "/chat/completions", body=body, cast_to=openai.AsyncAPIResponse[str]
-        )
+        try:
+            raw = await self.client.post(
+                "/chat/completions", body=body, cast_to=openai.AsyncAPIResponse[str]
+            )
+        except _NoMore as stopped:
+            failure = LimitReachedError(str(stopped))
+        else:
+            return self._received(raw)
+        raise failure  # not in the handler: what went before it holds the key
+
+    def _received(self, raw: Any) -> Received:
         text = raw.http_response.content.decode(errors="replace")  # JSON is UTF-8
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("from %s: %s", self.url, text.replace(self.key, "[key]"))
@@ -266,7 +278,7 @@ def _http_client(loop: BackgroundLoop) -> Any:
     params: dict[str, Any] = {
         "limits": limits,
         "follow_redirects": False,
-        "event_hooks": {"response": [_give_up_without_quota]},
+        "event_hooks": {"request": [_take_turn], "response": [_give_up_without_quota]},
     }
     try:
         client = openai.DefaultAioHttpClient(**params)
@@ -274,6 +286,20 @@ def _http_client(loop: BackgroundLoop) -> Any:
         client = openai.DefaultAsyncHttpxClient(**params)
     loop.closers.append(client.aclose)
     return client
+
+
+class _NoMore(BaseException):
+    """No attempt is left. No Exception: the SDK takes those for lost connections."""
+
+
+async def _take_turn(request: Any) -> None:
+    """Wait until an attempt may leave; the SDK's own count like the first."""
+    try:
+        wait = seconds_to_wait()
+    except LimitReachedError as error:
+        raise _NoMore(str(error)) from None
+    if wait > 0:
+        await asyncio.sleep(wait)
 
 
 async def _give_up_without_quota(response: Any) -> None:

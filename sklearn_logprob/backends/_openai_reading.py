@@ -22,7 +22,7 @@ from sklearn_logprob.backends._openai_errors import (
 )
 from sklearn_logprob.backends._openai_wire import Reply, read_reply
 
-__all__ = ["answer_in_line", "answer_of", "refused"]
+__all__ = ["answer_in_line", "answer_of", "refused", "response_in_line"]
 
 
 def refused(reply: Reply, text: str) -> str | None:
@@ -109,6 +109,37 @@ def answer_of(
     return Answer(reply.positions, usage=reply.usage, build=reply.build)
 
 
+def response_in_line(line: Mapping[str, Any]) -> tuple[int | None, dict[str, Any]]:
+    """Find what a line in a batch's file of results says of its request.
+
+    Parameters
+    ----------
+    line : mapping
+        With ``response`` or ``error``.
+
+    Returns
+    -------
+    status : int or None
+        The HTTP status; None where there is none.
+    body : dict
+        Empty where there is none.
+
+    Examples
+    --------
+    >>> from sklearn_logprob.backends._openai_reading import response_in_line
+    >>> response_in_line({"custom_id": "1", "response": "lost"})
+    (None, {})
+    """
+    response = line.get("response")
+    if not isinstance(response, dict):
+        return None, {}
+    status, body = response.get("status_code"), response.get("body")
+    return (
+        status if isinstance(status, int) else None,
+        body if isinstance(body, dict) else {},
+    )
+
+
 def answer_in_line(
     line: Mapping[str, Any],
     request: Request,
@@ -159,8 +190,7 @@ def answer_in_line(
     >>> answer_in_line(line, request, 0, **who).draws
     (('Hi', 1),)
     """
-    response = line.get("response") or {}
-    status, body = response.get("status_code"), response.get("body") or {}
+    status, body = response_in_line(line)
     if status == 200:
         text = json.dumps(body)
         reply = read_reply(text)

@@ -8,8 +8,9 @@ from inspect import iscoroutinefunction
 from queue import Empty
 from typing import Protocol
 
-from sklearn_logprob._errors import LogprobError, RowError
+from sklearn_logprob._errors import LimitReachedError, LogprobError, RowError
 from sklearn_logprob._types import Answer, Outcome, Request, TokenUsage
+from sklearn_logprob.backends._attempts import counted
 from sklearn_logprob.backends._crew import Ask, Crew, Tasks, Threads
 
 __all__ = ["Gate", "overlap"]
@@ -18,6 +19,8 @@ __all__ = ["Gate", "overlap"]
 class Gate(Protocol):
     """What keeps requests within limits. Called in the thread that iterates.
 
+    Only `again` is called where the request is sent.
+
     Examples
     --------
     >>> from sklearn_logprob.backends._overlap import overlap
@@ -25,8 +28,12 @@ class Gate(Protocol):
     >>> class Slowly:
     ...     def admit(self, request):
     ...         return 0.01
+    ...     def again(self, request):
+    ...         return 1.0
     ...     def settle(self, request, usage):
     ...         print(usage.prompt_tokens)
+    ...     def withdraw(self, request):
+    ...         print("not sent")
     >>> request = Request((("user", "Why?"),))
     >>> _ = list(overlap(lambda i, r: Answer(), [request], limit=1, gate=Slowly()))
     0
@@ -51,15 +58,43 @@ class Gate(Protocol):
             Nothing more is sent, and this is raised in the end.
         """
 
+    def again(self, request: Request) -> float:
+        """Give the seconds to wait before a client sends a request another time.
+
+        Parameters
+        ----------
+        request : Request
+            One that was admitted.
+
+        Returns
+        -------
+        seconds : float
+            0 or less: now.
+
+        Raises
+        ------
+        LimitReachedError
+            It is not sent. What was admitted before is, and then this is raised.
+        """
+
     def settle(self, request: Request, usage: TokenUsage | None) -> None:
         """Hear that an admitted request has ended.
 
         Parameters
         ----------
         request : Request
-            Which one; each is heard of once.
+            Which one; each is heard of once, here or by `withdraw`.
         usage : TokenUsage or None
-            What it cost. None: it failed, was given up, or was not sent after all.
+            What it cost. None: it failed, or was given up.
+        """
+
+    def withdraw(self, request: Request) -> None:
+        """Hear that an admitted request was not sent after all.
+
+        Parameters
+        ----------
+        request : Request
+            Which one.
         """
 
 
@@ -75,7 +110,7 @@ def overlap(
 
     A `RowError` is the outcome of its request. After any other failure nothing new is
     sent; the answers still under way are paid for, so they are yielded before the
-    failure is raised.
+    failure is raised. Where a limit is reached, what was admitted is within it, and sent.
 
     Parameters
     ----------
@@ -113,6 +148,8 @@ def overlap(
     >>> sorted(index for index, answer in answers)
     [0, 1, 2]
     """
+    if gate is not None:
+        ask = counted(ask, gate.again)
     crew = (Tasks if iscoroutinefunction(ask) else Threads)(ask, requests, limit)
     flight = _Flight(crew, requests, limit, gate, first_alone)
     try:
@@ -168,7 +205,7 @@ class _Flight:
         if not self._has_room:
             return
         batch = []
-        while self.failure is None and len(self._sent) < self._room:
+        while len(self._sent) < self._room:
             self._admitted = self._admitted or self._admit_next()
             if self._admitted is None or self._seconds_to_wait() > 0:
                 break
@@ -192,17 +229,20 @@ class _Flight:
             self._room = self._most
         elif not isinstance(outcome, RowError):
             self.failure = self.failure or outcome
-            self._give_up(self._crew.recall())
+            if not isinstance(outcome, LimitReachedError):
+                self._recall()
             return None
         return index, outcome
 
     def stop(self) -> None:
         """Leave what is under way, without waiting: Ctrl-C should return at once."""
         self._crew.dismiss()
-        self._give_up(list(self._sent))
+        self._recall()
+        for index in list(self._sent):
+            self._forget(index, None)
 
     def _admit_next(self) -> tuple[int, float] | None:
-        index = next(self._left, None)
+        index = None if self.failure else next(self._left, None)
         if index is None or self._gate is None:
             return None if index is None else (index, 0.0)
         try:
@@ -216,12 +256,16 @@ class _Flight:
         due = 0.0 if self._admitted is None else self._admitted[1]
         return max(0.0, due - time.monotonic())
 
-    def _give_up(self, indices: Sequence[int]) -> None:
-        for index in indices:
-            self._forget(index, None)
+    def _recall(self) -> None:
+        """Withdraw what has not been begun."""
+        left = self._crew.recall()
         if self._admitted is not None:
-            self._forget(self._admitted[0], None)
+            left.append(self._admitted[0])
             self._admitted = None
+        self._sent.difference_update(left)
+        if self._gate is not None:
+            for index in left:
+                self._gate.withdraw(self._requests[index])
 
     def _forget(self, index: int, usage: TokenUsage | None) -> None:
         self._sent.discard(index)

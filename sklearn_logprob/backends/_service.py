@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from sklearn_logprob._errors import BackendError, LogprobError
 from sklearn_logprob.backends._http import HttpError, call_bytes, call_json
-from sklearn_logprob.backends._params import MALFORMED, hide
+from sklearn_logprob.backends._params import MALFORMED
 
 __all__ = ["Service"]
 
@@ -115,13 +114,41 @@ class Service:
             raise failure
         return None
 
-    def fetch(self, url: str, timeout: float) -> bytes:
-        """Get a file that the service names by its whole address.
+    def pages(
+        self, path: str, listed: Callable[[dict[str, Any]], tuple[list[T], str | None]]
+    ) -> Iterator[T]:
+        """Give what the service lists on several pages.
 
         Parameters
         ----------
-        url : str
-            The address.
+        path : str
+            Of the first one, after the address.
+        listed : callable
+            From a page to what is on it, and what the path of the next one adds; None
+            if it is the last.
+
+        Yields
+        ------
+        thing : object
+            Whatever `listed` makes.
+
+        Raises
+        ------
+        LogprobError
+            As for `call` and `parsed`.
+        """
+        further: str | None = ""
+        while further is not None:
+            found, further = self.parsed(listed, self.call(path + further))
+            yield from found
+
+    def fetch(self, path: str, timeout: float) -> bytes:
+        """Get a file.
+
+        Parameters
+        ----------
+        path : str
+            Where, after the address.
         timeout : float
             Seconds to wait for it.
 
@@ -133,17 +160,10 @@ class Service:
         Raises
         ------
         LogprobError
-            As for `call`, or the file is on another server: it would get the key.
+            As for `call`.
         """
-        parts = urlsplit(self.url)
-        if not url.startswith(f"{parts.scheme}://{parts.netloc}/"):
-            raise BackendError(
-                f"{self.who} names a file on another server, {hide(self.key, url)!r}. It "
-                "is not fetched, for that server would get the key: set base_url= to it, "
-                "if it is the provider's."
-            )
         try:
-            return call_bytes(url, **self._given({"timeout": timeout}))
+            return call_bytes(self.url + path, **self._given({"timeout": timeout}))
         except HttpError as error:
             failure = self.explain(error, 0)
         raise failure

@@ -199,7 +199,8 @@ class TokenBackend(ABC, BaseEstimator):
         firsts = sorted({choice[0] for choice in choices})
         written = server.write(tokens, request, n_top, firsts, index)
         if not n_top:
-            return Answer(usage=written.usage, draws=((written.text, 1),))
+            drawn = ((written.text, 1),)
+            return Answer(usage=written.usage, draws=drawn, build=server.served().build)
         if not written.steps or not written.steps[0].shown.top:
             raise LogprobsUnavailableError(
                 f"{server.who} answered without log-probabilities: it must be "
@@ -211,6 +212,7 @@ class TokenBackend(ABC, BaseEstimator):
             tuple(step.shown for step in written.steps),
             tuple(zip(request.choices, scored, strict=True)),
             written.usage,
+            build=server.served().build,
         )
 
 

@@ -52,6 +52,12 @@ class Served(NamedTuple):
     listed: Listed
     identity: tuple[tuple[str, Any], ...]
 
+    @property
+    def build(self) -> str:
+        """Give what is served under the model's name, and by which version."""
+        told = (value for name, value in self.identity if name != "model")
+        return " ".join(str(value) for value in told if value)
+
 
 class Step(NamedTuple):
     """One generated position: what is shown, and all log-probabilities by number."""

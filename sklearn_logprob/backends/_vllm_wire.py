@@ -186,7 +186,10 @@ def _written(
     positions = []
     for said, value, top in zip(*(columns[name] for name in COLUMNS), strict=True):
         pairs = {said: value, **(top or {})}
-        shown = {int(name.removeprefix(NUMBER)): v for name, v in pairs.items()}
+        shown = {
+            int(name.removeprefix(NUMBER)): None if v is None else float(v)
+            for name, v in pairs.items()
+        }
         positions.append((int(said.removeprefix(NUMBER)), shown))
     return str(choice["text"]), spent, positions
 

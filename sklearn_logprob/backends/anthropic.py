@@ -70,7 +70,8 @@ class AnthropicBackend(Metered, BaseEstimator):
     requests_per_minute, tokens_per_minute : float, default=None
         How fast to ask at most.
     max_requests : int, default=None
-        The most requests that this process may send to the model.
+        The most requests that this process may send to the model; those that are sent
+        again count.
     max_cost : float, default=None
         The most US dollars that this process may spend on the model.
     max_concurrency : int, default=8

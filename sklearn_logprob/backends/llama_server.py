@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -62,8 +63,9 @@ class LlamaServerBackend(BaseEstimator):
     A row takes one request for the likeliest tokens; one more if the labels' first tokens
     are not all among them; and for each longer beginning of a label, one where a single
     token follows, two where several do. Chat messages are written with the server's chat
-    template, thinking switched off where it knows how; their text is read for control
-    tokens (``<|im_end|>``), raw prompts are not.
+    template, thinking switched off where it knows how. Control tokens (``<|im_end|>``)
+    come from the template alone: to know them, the first chat of a process has the server
+    split every token of its vocabulary, which takes seconds.
 
     References
     ----------
@@ -237,8 +239,10 @@ class LlamaServerBackend(BaseEstimator):
 
 @functools.lru_cache(maxsize=16)
 def _build(server: LlamaServer, period: int) -> str:
-    """Give the build of the server, as it said less than half a minute ago."""
-    return str(server.call("/props").get("build_info") or "")
+    """Give the server's build and model, as it said less than half a minute ago."""
+    props = server.call("/props")
+    file = re.split(r"[/\\]", str(props.get("model_path") or ""))[-1]
+    return f"{props.get('build_info') or ''} {file}".strip()
 
 
 def _scores(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
@@ -29,6 +30,7 @@ from sklearn_logprob.backends._params import check_common
 
 __all__ = ["OllamaBackend"]
 
+SHOWN_OF_DIGEST = 12  # as `ollama list` shows
 OLDEST = (0, 12, 11)  # the first version that returns log-probabilities
 
 # Ollama shows nothing of a token without text (an end of the answer, a part of a
@@ -133,9 +135,7 @@ class OllamaBackend(BaseEstimator):
         BackendError
             If the server does not run, or does not have the model.
         """
-        name = full_name(self.model)
-        listed = self._call("tags").get("models") or ()
-        digests = {str(m.get("name")).casefold(): m.get("digest") for m in listed}
+        name, digests = full_name(self.model), self._digests()
         if name not in digests:
             raise BackendError(
                 f"{self._who()} has no model {self.model!r}: run "
@@ -183,9 +183,13 @@ class OllamaBackend(BaseEstimator):
             The first failure that is not a row's own.
         """
         self.check(requests)
-        return overlap(self._ask, requests, self.max_concurrency)
+        if not requests:
+            return iter(())
+        digest = self._digests().get(full_name(self.model))
+        build = str(digest or "")[:SHOWN_OF_DIGEST]
+        return overlap(partial(self._ask, build), requests, self.max_concurrency)
 
-    def _ask(self, index: int, request: Request) -> Answer:
+    def _ask(self, build: str, index: int, request: Request) -> Answer:
         path, body = ask_body(
             request,
             model=self.model,
@@ -195,7 +199,7 @@ class OllamaBackend(BaseEstimator):
         )
         reply = self._post(index, path, body)
         if not request.top_logprobs:
-            return Answer(usage=reply.usage, draws=((reply.text, 1),))
+            return Answer(usage=reply.usage, draws=((reply.text, 1),), build=build)
         if not (reply.positions or reply.text):
             options = {**body["options"], "num_predict": 1}
             again = {**body, "format": WITH_TEXT, "options": options}
@@ -206,7 +210,12 @@ class OllamaBackend(BaseEstimator):
                 f"{self.model!r} on {self._who()} answered without log-probabilities "
                 f"(done_reason: {reply.finish_reason}). {self._why_missing()}"
             )
-        return Answer(reply.positions, usage=reply.usage)
+        return Answer(reply.positions, usage=reply.usage, build=build)
+
+    def _digests(self) -> dict[str, Any]:
+        """Ask which models there are."""
+        listed = self._call("tags").get("models") or ()
+        return {str(m.get("name")).casefold(): m.get("digest") for m in listed}
 
     def _post(self, index: int, path: str, body: Mapping[str, Any]) -> Reply:
         failure: LogprobError

@@ -87,7 +87,8 @@ class OpenAIBackend(Metered, BaseEstimator):
         How fast to ask at most. None: as fast as `max_concurrency` allows. A server
         that says that nothing is left of its own limits is heeded anyway.
     max_requests : int, default=None
-        How many requests to send to this model in this process, before an error.
+        How many requests to send to this model in this process, before an error; those
+        that are sent again count.
     max_cost : float, default=None
         How many US dollars to spend on it. The error comes before the limit is crossed.
     price : tuple of float, default=None
