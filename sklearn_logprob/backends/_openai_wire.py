@@ -214,8 +214,9 @@ class Reply(NamedTuple):
         """
         role, content = request.messages[-1]
         begun = content if role == "assistant" else ""
-        # a part of a character is shown as U+FFFD, or not at all
-        nothing_new = not self.text.removeprefix(begun).strip("\ufffd")
+        new = self.text.removeprefix(begun)
+        # a part of a character is shown as U+FFFD, or not at all; a space may precede it
+        nothing_new = new.endswith("\ufffd") or not new.strip()
         return not self.positions and self.finish_reason == "length" and nothing_new
 
 
