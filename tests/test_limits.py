@@ -186,6 +186,38 @@ def test_requests_are_spaced():
     assert waits == pytest.approx([i * 0.1 for i in range(20)], abs=0.05)
 
 
+@pytest.mark.parametrize("limit", ["requests_per_minute", "tokens_per_minute"])
+def test_one_that_is_late_does_not_leave_together_with_the_next(limit):
+    """Turns are given in advance; the distance is kept when they are taken."""
+    request = ask("x" * 84)  # 101 tokens at most
+    rate = {"requests_per_minute": 600, "tokens_per_minute": 600 * 101}[limit]
+    gate, other = (Shop(**{limit: rate})._gate() for _ in range(2))
+    turns = [gate.admit(request), other.admit(request)]
+    assert turns == pytest.approx([0, 0.1], abs=0.05)
+    time.sleep(0.15)
+    assert gate.leave(request) == 0
+    assert other.leave(request) == pytest.approx(0.1, abs=0.05)
+    assert Shop()._gate().leave(request) == 0  # who has no limit does not wait
+
+
+def test_what_leaves_keeps_its_distance_in_many_threads():
+    """To the request: no two leave in one step, however late threads wake up."""
+    gate, began = Shop(requests_per_minute=12_000)._gate(), time.monotonic()
+
+    def hurry():
+        for _ in range(10):
+            while (wait := gate.leave(ask())) > 0:
+                time.sleep(wait)
+
+    threads = [threading.Thread(target=hurry) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert gate.account.left.by_requests - began >= 80 * 0.005
+    assert time.monotonic() - began >= 79 * 0.005
+
+
 def test_tokens_are_spaced_by_what_answers_took():
     """The estimate is put right as soon as an answer says what it cost."""
     gate = Shop(tokens_per_minute=6000)._gate()

@@ -75,7 +75,7 @@ class Gate:
     def __init__(self, wait=0.0, most=1000):
         self.wait, self.most = wait, most
         self.admitted, self.settled, self.threads = [], [], set()
-        self.withdrawn, self.n_again = [], 0
+        self.withdrawn, self.left, self.n_again = [], [], 0
 
     def admit(self, request):
         self.threads.add(threading.current_thread())
@@ -86,6 +86,10 @@ class Gate:
 
     def again(self, request):
         self.n_again += 1
+        return 0.0
+
+    def leave(self, request):
+        self.left.append(REQUESTS.index(request))
         return 0.0
 
     def settle(self, request, usage):

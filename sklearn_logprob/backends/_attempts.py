@@ -1,47 +1,104 @@
-"""Requests that a client sends again count, as those that it sends first.
+"""Requests pass their gate where they are sent, those too that a client sends again.
 
 Clients try again by themselves, far below `overlap`, which hands requests out. So whoever
-asks leaves a note for them, in the context of its thread or task: before anything is sent
-a second time, its gate is asked.
+asks leaves a note for them, in the context of its thread or task: before anything is
+sent, its gate is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sklearn_logprob._types import Answer, Request
 
 if TYPE_CHECKING:
     from sklearn_logprob.backends._crew import Ask
 
-__all__ = ["counted", "seconds_to_wait"]
+__all__ = ["Exit", "counted", "seconds_to_wait"]
+
+
+class Exit(Protocol):
+    """The side of a gate that clients meet, in whatever thread sends.
+
+    Examples
+    --------
+    >>> from sklearn_logprob import Request
+    >>> from sklearn_logprob.backends._attempts import counted, seconds_to_wait
+    >>> class Slowly:
+    ...     def again(self, request):
+    ...         return 0.5
+    ...     def leave(self, request):
+    ...         return 0.0
+    >>> def ask(index, request):
+    ...     return [seconds_to_wait() for _ in range(3)]  # the second attempt waits
+    >>> counted(ask, Slowly())(0, Request((("user", "Why?"),)))
+    [0.0, 0.5, 0.0]
+    """
+
+    def again(self, request: Request) -> float:
+        """Give the seconds to wait before a client sends a request another time.
+
+        Parameters
+        ----------
+        request : Request
+            One that was admitted.
+
+        Returns
+        -------
+        seconds : float
+            0 or less: now.
+
+        Raises
+        ------
+        LimitReachedError
+            It is not sent. What was admitted before is, and then this is raised.
+        """
+
+    def leave(self, request: Request) -> float:
+        """Give the seconds until a request may leave; a client asks until it may.
+
+        Parameters
+        ----------
+        request : Request
+            One whose time has come, as far as could be foreseen when it was counted.
+
+        Returns
+        -------
+        seconds : float
+            0 or less: now. It leaves, and others wait for a while.
+        """
 
 
 class _Attempts:
     """What is sent for one request. The first time it has been admitted already."""
 
-    def __init__(self, again: Callable[[Request], float], request: Request) -> None:
-        self._again = again
+    def __init__(self, gate: Exit, request: Request) -> None:
+        self._gate = gate
         self._request = request
-        self._begun = False
+        self._admitted = True
 
     def next(self) -> float:
-        if self._begun:
-            return self._again(self._request)
-        self._begun = True
-        return 0.0
+        if not self._admitted:
+            self._admitted = True
+            wait = self._gate.again(self._request)
+            if wait > 0:
+                return wait
+        wait = self._gate.leave(self._request)
+        if wait <= 0:
+            self._admitted = False
+        return wait
 
 
 _under_way: ContextVar[_Attempts | None] = ContextVar("_under_way", default=None)
 
 
 @contextmanager
-def _note(again: Callable[[Request], float], request: Request) -> Iterator[None]:
-    before = _under_way.set(_Attempts(again, request))
+def _note(gate: Exit, request: Request) -> Iterator[None]:
+    before = _under_way.set(_Attempts(gate, request))
     try:
         yield
     finally:
@@ -49,12 +106,12 @@ def _note(again: Callable[[Request], float], request: Request) -> Iterator[None]
 
 
 def seconds_to_wait() -> float:
-    """Count what is about to be sent over HTTP; clients call it each time.
+    """Ask whether what is about to be sent over HTTP may leave; again after each wait.
 
     Returns
     -------
     seconds : float
-        How long to wait before; 0 or less: not at all.
+        How long to wait before asking again; 0 or less: it leaves, and has been counted.
 
     Raises
     ------
@@ -71,15 +128,15 @@ def seconds_to_wait() -> float:
     return 0.0 if attempts is None else attempts.next()
 
 
-def counted(ask: Ask, again: Callable[[Request], float]) -> Ask:
+def counted(ask: Ask, gate: Exit) -> Ask:
     """Make a function that asks leave a note for the client that it uses.
 
     Parameters
     ----------
     ask : callable
         Takes an index and its request; a function or a coroutine function.
-    again : callable
-        Takes a request that is to be sent again, and gives the seconds to wait before.
+    gate : Exit
+        Says when an attempt may leave, and counts all but the first.
 
     Returns
     -------
@@ -88,23 +145,23 @@ def counted(ask: Ask, again: Callable[[Request], float]) -> Ask:
 
     Examples
     --------
-    >>> from sklearn_logprob import Request
+    >>> from sklearn_logprob import OpenAIBackend, Request
     >>> from sklearn_logprob.backends._attempts import counted, seconds_to_wait
-    >>> def ask(index, request):
-    ...     return [seconds_to_wait() for _ in range(3)]
-    >>> counted(ask, lambda request: 0.5)(0, Request((("user", "Why?"),)))
-    [0.0, 0.5, 0.5]
+    >>> gate = OpenAIBackend("m")._gate()
+    >>> ask = counted(lambda index, request: seconds_to_wait(), gate)
+    >>> ask(0, Request((("user", "Why?"),)))  # no limits: it leaves at once
+    0.0
     """
     if iscoroutinefunction(ask):
 
         async def ask_on_loop(index: int, request: Request) -> Answer:
-            with _note(again, request):
+            with _note(gate, request):
                 return await ask(index, request)  # type: ignore[no-any-return]
 
         return ask_on_loop
 
     def ask_in_thread(index: int, request: Request) -> Answer:
-        with _note(again, request):
+        with _note(gate, request):
             return ask(index, request)  # type: ignore[return-value]
 
     return ask_in_thread

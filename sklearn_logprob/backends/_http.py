@@ -299,8 +299,7 @@ def _message(content: Any) -> str:
 
 def _take_turn() -> None:
     """Wait until an attempt may leave."""
-    wait = seconds_to_wait()
-    if wait > 0:
+    while (wait := seconds_to_wait()) > 0:
         time.sleep(wait)
 
 

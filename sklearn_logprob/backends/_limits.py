@@ -72,15 +72,28 @@ def bound(request: Request) -> TokenUsage:
 
 
 @dataclass
+class _Turn:
+    """When the next request may go, by each limit, on the clock `time.monotonic`."""
+
+    by_requests: float = 0.0
+    by_tokens: float = 0.0
+
+
+@dataclass
 class _Account:
-    """What was spent on one model of one server, and when the next request may go."""
+    """What was spent on one model of one server, and when the next request may go.
+
+    Turns are given in advance, so that few requests wait where they are sent. But who has
+    a turn may be late for it, and the next one on time: so each leaves at a distance from
+    the one that did leave before it.
+    """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     n_sent: int = 0
     cost: float = 0.0
     reserved: float = 0.0  # for what is under way
-    next_request: float = 0.0  # on the clock `time.monotonic`
-    next_tokens: float = 0.0
+    given: _Turn = field(default_factory=_Turn)
+    left: _Turn = field(default_factory=_Turn)
     hold: float = 0.0
 
 
@@ -206,6 +219,15 @@ class _Gate:
         with self.account.lock:
             return self._count(bound(request), " by trying again what had failed")
 
+    def leave(self, request: Request) -> float:
+        """Give the seconds until a request may leave; at 0 it does, and others wait."""
+        account, now = self.account, time.monotonic()
+        with account.lock:
+            start = self._start(account.left, now)
+            if start <= now:
+                self._space(account.left, now, bound(request))
+            return start - now
+
     def settle(self, request: Request, usage: TokenUsage | None) -> None:
         """Replace what was reserved for a request by what it took."""
         most, account = bound(request), self.account
@@ -213,7 +235,9 @@ class _Gate:
             account.reserved -= self._cost(most)
             if usage is not None:
                 account.cost += self._cost(usage)
-                account.next_tokens += self._seconds(usage) - self._seconds(most)
+                given_back = self._seconds(most) - self._seconds(usage)
+                account.given.by_tokens -= given_back
+                account.left.by_tokens -= given_back
 
     def withdraw(self, request: Request) -> None:
         """Take back that a request was counted: it was not sent after all."""
@@ -235,14 +259,23 @@ class _Gate:
         self._stop(limits.max_requests, account.n_sent + 1, "max_requests", how)
         account.n_sent += 1
         now = time.monotonic()
-        start = max(now, account.hold)
-        if limits.requests_per_minute is not None:
-            start = max(start, account.next_request)
-            account.next_request = start + 60 / limits.requests_per_minute
-        if limits.tokens_per_minute is not None:
-            start = max(start, account.next_tokens)
-            account.next_tokens = start + self._seconds(most)
+        start = self._start(account.given, now)
+        self._space(account.given, start, most)
         return start - now
+
+    def _start(self, turn: _Turn, now: float) -> float:
+        start = max(now, self.account.hold)
+        if self.limits.requests_per_minute is not None:
+            start = max(start, turn.by_requests)
+        if self.limits.tokens_per_minute is not None:
+            start = max(start, turn.by_tokens)
+        return start
+
+    def _space(self, turn: _Turn, start: float, most: TokenUsage) -> None:
+        if self.limits.requests_per_minute is not None:
+            turn.by_requests = start + 60 / self.limits.requests_per_minute
+        if self.limits.tokens_per_minute is not None:
+            turn.by_tokens = start + self._seconds(most)
 
     def _cost(self, usage: TokenUsage) -> float:
         return 0.0 if self.price is None else self.price.of(usage)

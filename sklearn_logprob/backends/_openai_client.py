@@ -295,11 +295,10 @@ class _NoMore(BaseException):
 async def _take_turn(request: Any) -> None:
     """Wait until an attempt may leave; the SDK's own count like the first."""
     try:
-        wait = seconds_to_wait()
+        while (wait := seconds_to_wait()) > 0:
+            await asyncio.sleep(wait)
     except LimitReachedError as error:
         raise _NoMore(str(error)) from None
-    if wait > 0:
-        await asyncio.sleep(wait)
 
 
 async def _give_up_without_quota(response: Any) -> None:

@@ -10,16 +10,16 @@ from typing import Protocol
 
 from sklearn_logprob._errors import LimitReachedError, LogprobError, RowError
 from sklearn_logprob._types import Answer, Outcome, Request, TokenUsage
-from sklearn_logprob.backends._attempts import counted
+from sklearn_logprob.backends._attempts import Exit, counted
 from sklearn_logprob.backends._crew import Ask, Crew, Tasks, Threads
 
 __all__ = ["Gate", "overlap"]
 
 
-class Gate(Protocol):
+class Gate(Exit, Protocol):
     """What keeps requests within limits. Called in the thread that iterates.
 
-    Only `again` is called where the request is sent.
+    But for what an `Exit` is asked, where the request is sent.
 
     Examples
     --------
@@ -30,6 +30,8 @@ class Gate(Protocol):
     ...         return 0.01
     ...     def again(self, request):
     ...         return 1.0
+    ...     def leave(self, request):
+    ...         return 0.0
     ...     def settle(self, request, usage):
     ...         print(usage.prompt_tokens)
     ...     def withdraw(self, request):
@@ -56,25 +58,6 @@ class Gate(Protocol):
         ------
         LogprobError
             Nothing more is sent, and this is raised in the end.
-        """
-
-    def again(self, request: Request) -> float:
-        """Give the seconds to wait before a client sends a request another time.
-
-        Parameters
-        ----------
-        request : Request
-            One that was admitted.
-
-        Returns
-        -------
-        seconds : float
-            0 or less: now.
-
-        Raises
-        ------
-        LimitReachedError
-            It is not sent. What was admitted before is, and then this is raised.
         """
 
     def settle(self, request: Request, usage: TokenUsage | None) -> None:
@@ -149,7 +132,7 @@ def overlap(
     [0, 1, 2]
     """
     if gate is not None:
-        ask = counted(ask, gate.again)
+        ask = counted(ask, gate)
     crew = (Tasks if iscoroutinefunction(ask) else Threads)(ask, requests, limit)
     flight = _Flight(crew, requests, limit, gate, first_alone)
     try:
