@@ -62,7 +62,7 @@ def ours_transformers(weights, threads):
 
     torch.set_num_threads(threads)
     dtype = {"bf16": "bfloat16", "f32": "float32"}[weights]
-    return Ours(TransformersBackend(dtype=dtype, batch_size=32))
+    return Ours(TransformersBackend(dtype=dtype))
 
 
 def _llama(weights, threads, **params):

@@ -24,8 +24,8 @@ from speed import ASKED, FOUR, TEN
 from sklearn_logprob import LlamaCppBackend, Request, TransformersBackend
 from sklearn_logprob.backends import (
     _hf_engine,
-    _hf_passes,
     _hf_reading,
+    _hf_rows,
     _llama_engine,
     _llama_rows,
 )
@@ -87,7 +87,7 @@ def watched(clock: Clock) -> dict[str, Any]:
         clock.watch(_hf_engine.HfEngine, name, "tokenise")
     for name in ("_steps", "_wanted"):
         clock.watch(_hf_reading, name, "logits")
-    clock.watch(_hf_passes, "_log_of_sum", "logits")
+    clock.watch(_hf_rows, "_log_of_sum", "logits")
     passes = torch_backend._engine()._passes
     clock.watch(passes.model, "forward", "model")
     return backends

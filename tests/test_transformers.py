@@ -197,12 +197,12 @@ ARCHITECTURES = {  # with parameters, and whether rows can go side by side
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_scores_equal_plain_passes(name, tmp_path):
     """Trees, padding and shared beginnings change nothing, whatever the architecture."""
-    params, side_by_side = ARCHITECTURES[name]
+    params, batched = ARCHITECTURES[name]
     config = getattr(transformers, f"{name}Config")(**params)
     backend = TransformersBackend(
         save_model(tmp_path, config), device="cpu", dtype="float32"
     )
-    assert backend._engine()._passes.side_by_side is side_by_side
+    assert backend._engine()._passes.batched is batched
     answers = ask(backend, [raw(p, *LABELS) for p in PROMPTS])
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         alone = [one(backend, raw(prompt, label)).choices[0][1] for label in LABELS]
@@ -565,14 +565,14 @@ def test_memory_that_runs_out_halves_the_batch(backend):
     sizes = []
 
     def small(model, args, kwargs):
-        sizes.append(kwargs["input_ids"].shape[1])
+        sizes.append(kwargs["input_ids"].numel())
         if sizes[-1] > most:
             raise torch.cuda.OutOfMemoryError("made up")
 
     model = backend._engine()._passes.model
     hook = model.register_forward_pre_hook(small, with_kwargs=True)
     try:
-        most = 60
+        most = 80
         found = ask(backend, requests)
         most = 0
         with pytest.raises(BackendError, match="does not hold one row"):
@@ -580,7 +580,7 @@ def test_memory_that_runs_out_halves_the_batch(backend):
     finally:
         hook.remove()
     together, *parts = sizes[:-1]
-    assert together > 60 >= max(parts)
+    assert together > 80 >= max(parts)
     for one_answer, other in zip(found, expected, strict=True):
         assert values(one_answer) == pytest.approx(values(other), abs=1e-4)
 
@@ -638,6 +638,71 @@ def test_threads_leave_the_number_of_cores_as_it_was(backend, four_cores, monkey
     other.start()
     other.join()
     assert [torch.get_num_threads(), *seen] == [4, 4]
+
+
+def passes_of(backend, requests):
+    """The shapes of the batches that are evaluated, without what begins them."""
+    seen, model = [], backend._engine()._passes.model
+    hook = model.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(tuple(kwargs["input_ids"].shape)),
+        with_kwargs=True,
+    )
+    try:
+        ask(backend, requests)
+    finally:
+        hook.remove()
+    return seen
+
+
+def test_threads_have_as_many_tokens_each(backend, four_cores, monkeypatch):
+    """Where one pass could hold all rows, each core has a quarter of them."""
+    from sklearn_logprob.backends import _hf_passes
+
+    requests = [raw(f"{i:03}{' word' * 20}", " positive") for i in range(64)]
+    monkeypatch.setitem(_hf_passes.FULL, "cpu", 10_000)
+    for least, n_passes in ((8, 4), (10_000, 1)):
+        monkeypatch.setattr(_hf_passes, "LEAST", least)
+        shapes = passes_of(backend, requests)
+        assert [n for n, _ in shapes] == [64 // n_passes] * n_passes
+
+
+def test_fillings_are_few(backend, monkeypatch):
+    """A long row does not make the short ones of its pass as long as itself."""
+    from sklearn_logprob.backends import _hf_passes
+
+    monkeypatch.setitem(_hf_passes.FILLINGS, "cpu", 40)
+    monkeypatch.setattr(_hf_passes, "LEAST", 10_000)
+    lengths = [1, 2, 3, 50, 51, 120]
+    texts = [f"{i} " + "x " * n for i, n in enumerate(lengths * 2)]
+    shapes = passes_of(backend, [raw(text, " positive") for text in texts])
+    assert [n for n, _ in shapes] == [2, 4, 6]
+    n_tokens = sum(len(backend._engine().tokenize(text)) for text in texts)
+    assert n_tokens <= sum(n * width for n, width in shapes) <= n_tokens + 3 * 40
+
+
+def test_what_rows_begin_with_is_kept_once(backend):
+    """Rows that end with their pass leave no copies of it in the layers."""
+    from sklearn_logprob.backends._hf_cache import behind_beginning
+
+    passes = backend._engine()._passes
+    with torch.inference_mode():
+        ids, end = np.arange(20)[None], np.array([19])
+        _, cache = passes.run(ids, end, use_cache=True)
+        for keep, shape in ((False, (1, 20)), (True, (5, 21))):
+            behind = behind_beginning(cache, 5, keep=keep)
+            new = torch.ones_like(cache.layers[0].keys[:, :, :1]).expand(5, -1, -1, -1)
+            keys, values = behind.update(new, 2 * new, 0)
+            assert keys.shape[0] == values.shape[0] == 5
+            for found, known, last in (
+                (keys, cache.layers[0].keys, 1),
+                (values, cache.layers[0].values, 2),
+            ):
+                assert (found[:, :, :20] == known).all()
+                assert (found[:, :, 20:] == last).all()
+            held = behind.layers[0].keys
+            assert (held.shape[0], held.shape[2]) == shape
+            assert cache.get_seq_length() == 20
+    assert behind_beginning(None, 5, keep=True) is None
 
 
 def test_a_single_pass_has_all_cores(backend, four_cores):

@@ -11,9 +11,14 @@ from types import TracebackType
 
 import torch
 
-__all__ = ["Crew"]
+__all__ = ["Crew", "threads_on"]
 
 MOST_THREADS = 8  # more would wait for Python's lock between the operations
+
+
+def threads_on(device: str) -> int:
+    """Count the threads that many passes have."""
+    return min(torch.get_num_threads(), MOST_THREADS) if device == "cpu" else 1
 
 
 class Crew:
@@ -34,8 +39,7 @@ class Crew:
 
     def __init__(self, device: str, n_passes: int) -> None:
         self._n_cores = torch.get_num_threads()
-        most = min(self._n_cores, MOST_THREADS, n_passes)
-        n_threads = most if device == "cpu" else 1
+        n_threads = min(threads_on(device), n_passes)
         self.most = n_threads + 1 if n_threads > 1 else 1
         cores_each = max(1, self._n_cores // n_threads)
         self._pool = ThreadPoolExecutor(

@@ -14,16 +14,15 @@ import torch
 from sklearn_logprob._errors import BackendError, UnsupportedRequestError
 from sklearn_logprob._types import Message
 from sklearn_logprob.backends._control_texts import MARK, ControlTexts
-from sklearn_logprob.backends._hf_crew import Crew
+from sklearn_logprob.backends._hf_crew import Crew, threads_on
 from sklearn_logprob.backends._hf_load import load, resolve
-from sklearn_logprob.backends._hf_passes import Passes, Rows
+from sklearn_logprob.backends._hf_passes import Passes
 from sklearn_logprob.backends._hf_reading import Question, Reading, read
+from sklearn_logprob.backends._hf_rows import Rows
 from sklearn_logprob.backends._hf_source import Source
 from sklearn_logprob.backends._trie import TokenTrie, continuation
 
 __all__ = ["HfEngine", "Question", "load_engine", "resolve"]
-
-Tokens = tuple[int, ...]
 
 TAIL = 64  # characters before a label that can change how it is split into tokens
 
@@ -153,18 +152,21 @@ class HfEngine:
             range(len(questions)),
             key=lambda i: (questions[i].max_tokens, len(questions[i].tokens)),
         )
-        n_batches = -(-len(todo) // len(self._together(questions, todo[-batch_size:])))
-        with Crew(self._passes.model.device.type, n_batches) as crew:
+        device = self._passes.model.device.type
+        n_others = sum(len(q.trie.inner) - 1 + q.max_tokens - 1 for q in questions)
+        prompts = [question.tokens for question in questions]
+        n_passes, share = self._passes.divide(prompts, n_others, threads_on(device))
+        with Crew(device, n_passes) as crew:
             under_way: deque[tuple[list[int], Future[list[Reading]]]] = deque()
             while todo or under_way:
                 readings, future = None, None
                 try:
                     if todo and len(under_way) < crew.most:
                         # longest first: if memory is short, it shows at once
-                        batch = self._together(questions, todo[-batch_size:])
+                        window = todo[-batch_size:]
+                        batch, evaluate = self._begin(questions, window[::-1], share)
                         del todo[-len(batch) :]
                         asked = [questions[i] for i in batch]
-                        evaluate = self._begin(asked)
                         under_way.append(
                             (batch, crew.submit(read, asked, evaluate, self.ends))
                         )
@@ -177,7 +179,7 @@ class HfEngine:
                     yield from zip(batch, readings, strict=True)
                     continue
                 torch.cuda.empty_cache()
-                todo += batch
+                todo += reversed(batch)
                 batch_size = len(batch) // 2
                 if not batch_size:
                     raise BackendError(
@@ -187,20 +189,15 @@ class HfEngine:
                         "device='cpu'."
                     )
 
-    def _together(self, questions: Sequence[Question], todo: list[int]) -> list[int]:
-        """Take those from the end that go well into one pass."""
-        longest_first = [questions[i] for i in reversed(todo)]
-        return todo[-self._passes.fitting(*_asked(longest_first)) :]
-
-    def _begin(self, questions: Sequence[Question]) -> Callable[[], Rows]:
+    def _begin(
+        self, questions: Sequence[Question], longest_first: list[int], share: int
+    ) -> tuple[list[int], Callable[[], Rows]]:
+        """Take those that go well into one pass, and give what evaluates them."""
+        some = [questions[i] for i in longest_first]
+        nodes = [question.trie.inner[1:] for question in some]
+        n_more = max(question.max_tokens for question in some) - 1
         with self.lock, torch.inference_mode():
-            return self._passes.begin(*_asked(questions))
-
-
-def _asked(
-    questions: Sequence[Question],
-) -> tuple[list[list[int]], list[list[Tokens]], int]:
-    """Give prompts, the nodes behind each, and how many tokens may follow."""
-    nodes = [question.trie.inner[1:] for question in questions]
-    n_more = max(question.max_tokens for question in questions) - 1
-    return [question.tokens for question in questions], nodes, n_more
+            n_rows, evaluate = self._passes.begin(
+                [question.tokens for question in some], nodes, n_more, share
+            )
+        return longest_first[:n_rows], evaluate

@@ -9,7 +9,7 @@ from math import isnan
 import torch
 
 from sklearn_logprob._errors import BackendError
-from sklearn_logprob.backends._hf_passes import Rows
+from sklearn_logprob.backends._hf_rows import Rows
 from sklearn_logprob.backends._trie import TokenTrie
 
 __all__ = ["Question", "Reading", "Step", "read"]

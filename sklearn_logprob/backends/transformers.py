@@ -25,10 +25,9 @@ class TransformersBackend(BaseEstimator):
     """A model from the Hugging Face hub or a folder, evaluated in this process.
 
     It scores label sequences exactly, from the full next-token distribution, and
-    returns the most likely tokens as well. Rows are evaluated together, one behind the
-    other without padding, what their prompts begin with in common once, and all labels
-    of a row in the same pass. The weights are loaded once a process, whatever the number
-    of clones.
+    returns the most likely tokens as well. Rows of about the same length are evaluated
+    together, what their prompts begin with in common once, and all labels of a row in
+    the same pass. The weights are loaded once a process, whatever the number of clones.
 
     Parameters
     ----------
@@ -43,8 +42,8 @@ class TransformersBackend(BaseEstimator):
         ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. "auto": a GPU if there is one.
     dtype : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         What to compute in. "auto": bfloat16 on a GPU that has it, else float32.
-    batch_size : int, default=64
-        Rows a forward pass at most; 512 tokens on a CPU and 4096 on a GPU are enough as
+    batch_size : int, default=256
+        Rows a forward pass at most; 2048 tokens on a CPU and 8192 on a GPU are enough as
         well. It is halved when a GPU's memory runs out.
     max_top_logprobs : int, default=200
         The most alternatives to return at a position.
@@ -87,7 +86,7 @@ class TransformersBackend(BaseEstimator):
         revision: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
-        batch_size: int = 64,
+        batch_size: int = 256,
         max_top_logprobs: int = 200,
         n_ctx: int | None = None,
     ) -> None:
