@@ -261,6 +261,11 @@ def test_one_class_of_labels_corrects_nothing():
     assert 0.8 < share < 1
 
 
+def test_a_single_class_has_a_threshold():
+    """There is nothing to choose, and nothing to gain."""
+    assert BestMetric("f1_macro").fit(np.ones((4, 1)), np.zeros(4)).threshold_ == [1]
+
+
 def test_one_surely_wrong_row_does_not_decide_alone():
     """A label that its probability ruled out leaves the cut about where it was."""
     P, y = sample(0, 1000, [2, 1])
