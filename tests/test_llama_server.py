@@ -153,11 +153,11 @@ def test_answers_say_which_build_and_file_gave_them() -> None:
 
 
 def test_the_vocabulary_is_read_once() -> None:
-    """By three requests, whatever is said; a row without control tokens costs no more."""
+    """By three requests, also where rows are asked about at a time; then one a row."""
+    rows = [Request((("user", said),)) for said in ("one", "two<|end|>", "three") * 3]
     with FakeLlamaServer() as server:
-        for text in ("one", "two<|end|>", "three"):
-            ask(server, Request((("user", text),)))
-        assert len(server.asked("/tokenize")) == 3 + 3
+        assert len(list(backend_for(server, max_concurrency=4).answer(rows))) == 9
+        assert len(server.asked("/tokenize")) == 3 + 9
 
 
 def test_no_key_no_header() -> None:
