@@ -76,7 +76,7 @@ def drawn(task: Task, n: int, seed: int) -> np.ndarray:
 
 
 def redrawn_macro_f1(y: np.ndarray, decided: np.ndarray, n_classes: int) -> np.ndarray:
-    """Give macro-F1 on test rows that are drawn again, the same ones in every call."""
+    """Give macro-F1 on bootstrap samples of the test rows, the same in every call."""
     n = len(y)
     drawn_rows = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), REDRAWN)
     true, said = np.eye(n_classes)[y], np.eye(n_classes)[decided]

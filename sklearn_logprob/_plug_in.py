@@ -100,5 +100,6 @@ def moderated(threshold: float | ArrayLike, P: Floats, objective: Objective) -> 
     noise = NOISE * (n_classes - 1) / n
     t = np.asarray(threshold)
     t = np.stack([1 - t, t]) if t.ndim == 0 else t
-    t = t.clip(LEAST) ** (1 - noise / max(gain, noise))
+    share = 1 - noise / gain if gain > noise else 0.0
+    t = t.clip(LEAST) ** share
     return np.asarray(t / t.sum())

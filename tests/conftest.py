@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from sklearn_logprob.backends import _token_server
+from sklearn_logprob.backends import _llama_wire, _token_server, llama_server
 from sklearn_logprob.backends._llama_weights import find_gguf
 from sklearn_logprob.cache import Cache
 
@@ -87,4 +87,10 @@ def exact_weights(
 @pytest.fixture(autouse=True)
 def _no_server_before() -> None:
     """Forget servers: a new one may get the port of one that is gone."""
-    _token_server._served.cache_clear()
+    for cached in (
+        _token_server._served,
+        _llama_wire._model,
+        _llama_wire._chat_splitter,
+        llama_server._build,
+    ):
+        cached.cache_clear()

@@ -207,7 +207,7 @@ def hurry(
 ) -> np.ndarray:
     """Ask for all rows in four threads, each with a quarter and a cache of its own.
 
-    A limit stops them; what was not answered then is NaN.
+    A quarter that a limit stopped is NaN, whatever of it is in its cache.
     """
     from sklearn_logprob import LimitReachedError
 

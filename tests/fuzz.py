@@ -36,7 +36,11 @@ FORMATS = {
         "test_replies_are_read_or_refused",
         "openai together gemini ollama anthropic",
     ),
-    "tokens": ("test_tokens_are_read_or_refused", "llama-server vllm sglang"),
+    "part": (
+        "test_parts_are_read_or_refused",
+        "llama-server llama-server-model vllm sglang "
+        "anthropic-job anthropic-jobs google-job google-jobs",
+    ),
     "decisions": ("test_decisions_are_read_or_refused", "openai systemone gemini"),
 }
 TABLES = "csv", "tsv", "jsonl", "parquet"

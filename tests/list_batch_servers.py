@@ -175,6 +175,9 @@ class GeminiBatchServer(ListServer):
             lines.append(
                 line if self.nameless else {**line, "metadata": entry["metadata"]}
             )
+        if fate.torn:
+            lines[-1] = {**lines[-1], "metadata": "lost"}
+            lines += [7, {"metadata": {"key": ["a"]}}]
         inlined = {"inlinedResponses": {"inlinedResponses": lines}}
         holder = job if self.output == "response" else job["metadata"]
         holder[self.output] = inlined

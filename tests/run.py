@@ -89,8 +89,6 @@ def other_pythons() -> None:
         label = "oldest" if pins else "newest"
         if interpreter is None:
             say(f"Python {version} is not on this machine")
-            if not pins:
-                continue  # the main run below has the newest dependencies
             interpreter = sys.executable
         say(f"{label} dependencies, without the compiled extra, on {interpreter}")
         other = environment(f".venv-test-{label}", interpreter, ".[test]", *pins)

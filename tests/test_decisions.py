@@ -290,6 +290,7 @@ def test_rounded_probabilities_are_scaled(form: Any) -> None:
         (lambda p: {**p, "positive": math.nan}, "for the option 'positive', but nan"),
         (lambda p: {**p, "negative": -0.1}, "for the option 'negative', but -0.1"),
         (lambda p: {**p, "negative": "high"}, "for the option 'negative', but 'high'"),
+        (lambda p: {**p, "negative": 10**400}, f"but {10**39}."),  # not all of it
         (lambda p: dict.fromkeys(p, 0.9), "sum to 1.8, not 1"),
         (lambda p: dict.fromkeys(p, -math.inf), "for the option 'negative', but -inf"),
     ],

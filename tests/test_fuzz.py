@@ -7,6 +7,7 @@ import json
 import math
 from contextlib import suppress
 
+import fuzz
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -208,6 +209,27 @@ SGLANG = {
         "output_token_ids_logprobs": [[[-1.5, 9, None]]],
     },
 }
+MESSAGES = {
+    "id": "msgbatch_1",
+    "processing_status": "ended",
+    "request_counts": {"processing": 0, "succeeded": 2},
+    "created_at": "2026-11-22T09:00:00.123456Z",
+    "results_url": "http://u/v1/messages/batches/msgbatch_1/results",
+}
+OPERATION = {
+    "name": "batches/1",
+    "metadata": {
+        "displayName": "token",
+        "createTime": "2026-11-22T09:00:00.123456789Z",
+        "state": "BATCH_STATE_SUCCEEDED",
+        "batchStats": {"requestCount": "2", "pendingRequestCount": "0"},
+    },
+    "done": True,
+    "error": {"code": 1, "message": "cancelled"},
+    "response": {
+        "inlinedResponses": {"inlinedResponses": [{"metadata": {"key": "n"}}]},
+    },
+}
 
 
 def llama_values(said):
@@ -218,8 +240,7 @@ def llama_values(said):
 
 def vllm_values(said):
     *_, positions = _vllm_wire._written(said)
-    shown = [value for _, values in positions for value in values.values()]
-    return [_vllm_wire.log_prob(value) for value in shown]
+    return [value for _, values in positions for value in values.values()]
 
 
 def sglang_values(said):
@@ -227,35 +248,66 @@ def sglang_values(said):
     return [value for step in steps for value in step.log_probs.values()]
 
 
-TOKENS = {
-    "llama-server": (LLAMA, llama_values),
-    "vllm": (VLLM, vllm_values),
-    "sglang": (SGLANG, sglang_values),
+def are_log_probs(values):
+    """Tell whether they are numbers that the rest can count with."""
+    whole = int | float  # JSON's 0 is no float
+    return all(isinstance(v, whole) and math.isfinite(v) and v <= 0 for v in values)
+
+
+def is_look(look):
+    """Tell whether all that is shown of a job is text."""
+    texts = look.status, look.done, look.why, look.failed
+    return all(isinstance(text, str) for text in texts)
+
+
+def are_named(page):
+    """Tell whether jobs on a page have names."""
+    return all(isinstance(job[0], str) for job in page[0])
+
+
+PARTS = {
+    "llama-server": (LLAMA, llama_values, are_log_probs),
+    "llama-server-model": (
+        LLAMA_MODEL,
+        _llama_wire._described,
+        lambda model: isinstance(model.n_ctx, int),
+    ),
+    "vllm": (
+        VLLM,
+        vllm_values,
+        lambda values: are_log_probs(map(_vllm_wire.log_prob, values)),
+    ),
+    "sglang": (SGLANG, sglang_values, are_log_probs),
+    "anthropic-job": (MESSAGES, _anthropic_batch._shown, is_look),
+    "anthropic-jobs": (
+        {"data": [MESSAGES], "has_more": True},
+        _anthropic_batch._listed,
+        are_named,
+    ),
+    "google-job": (OPERATION, _gemini_batch._shown, is_look),
+    "google-jobs": ({"operations": [OPERATION]}, _gemini_batch._listed, are_named),
 }
 
 
-@pytest.mark.parametrize("name", TOKENS)
-def test_good_tokens_are_read(name):
+@pytest.mark.parametrize("name", PARTS)
+def test_good_parts_are_read(name):
     """What the fuzzing below begins with is in the format."""
-    said, read = TOKENS[name]
-    assert -0.5 in read(said)
-    assert _llama_wire._described(LLAMA_MODEL).n_ctx == 8
+    said, read, is_right = PARTS[name]
+    assert read(said) and is_right(read(said))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TOKENS)
+@pytest.mark.parametrize("name", PARTS)
 @settings(max_examples=100)
 @given(data=st.data())
-def test_tokens_are_read_or_refused(name, data):
-    """Log-probabilities, or an error of those that become the backend's."""
-    said, read = TOKENS[name]
-    with suppress(*MALFORMED):
-        values = read(data.draw(spoiled(said)))
-        assert all(isinstance(v, float) and v <= 0 for v in values)
-        assert all(map(math.isfinite, values))
-    with suppress(*MALFORMED):
-        model = _llama_wire._described(data.draw(spoiled(LLAMA_MODEL)))
-        assert isinstance(model.n_ctx, int)
+def test_parts_are_read_or_refused(name, data):
+    """By an error of those that become the backend's."""
+    said, read, is_right = PARTS[name]
+    try:
+        found = read(data.draw(spoiled(said)))
+    except MALFORMED:
+        return
+    assert is_right(found)
 
 
 ODDS = {"a": 0.25, "b": 0.75}
@@ -307,33 +359,6 @@ def test_decisions_are_read_or_refused(name, data):
             assert total == pytest.approx(1)
 
 
-MESSAGES = {
-    "id": "msgbatch_1",
-    "processing_status": "ended",
-    "request_counts": {"processing": 0, "succeeded": 2},
-    "created_at": "2026-11-22T09:00:00.123456Z",
-    "results_url": "http://u/v1/messages/batches/msgbatch_1/results",
-}
-OPERATION = {
-    "name": "batches/1",
-    "metadata": {
-        "displayName": "token",
-        "createTime": "2026-11-22T09:00:00.123456789Z",
-        "state": "BATCH_STATE_SUCCEEDED",
-        "batchStats": {"requestCount": "2", "pendingRequestCount": "0"},
-    },
-    "done": True,
-    "error": {"code": 1, "message": "cancelled"},
-    "response": {
-        "inlinedResponses": {"inlinedResponses": [{"metadata": {"key": "n"}}]},
-    },
-}
-JOBS = {
-    "anthropic": (MESSAGES, _anthropic_batch._shown),
-    "anthropic, all": ({"data": [MESSAGES], "has_more": True}, _anthropic_batch._listed),
-    "google": (OPERATION, _gemini_batch._shown),
-    "google, all": ({"operations": [OPERATION]}, _gemini_batch._listed),
-}
 FAILURES = {
     "anthropic": (
         {"result": {"error": {"error": {"type": "api_error", "message": "no"}}}},
@@ -341,26 +366,6 @@ FAILURES = {
     ),
     "google": ({"error": {"code": 3, "message": "no"}}, _gemini_batch._error),
 }
-
-
-@pytest.mark.parametrize("name", JOBS)
-def test_good_jobs_are_read(name):
-    """What the fuzzing below begins with is in the format."""
-    said, read = JOBS[name]
-    assert read(said)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", JOBS)
-@settings(max_examples=100)
-@given(data=st.data())
-def test_jobs_are_read_or_refused(name, data):
-    """By an error of those that `Service.parsed` turns into the backend's."""
-    said, read = JOBS[name]
-    with suppress(*MALFORMED):
-        found = read(data.draw(spoiled(said)))
-        texts = found[:1] + found[2:5] if "all" not in name else found[0][0][:1]
-        assert all(isinstance(text, str) for text in texts)
 
 
 @pytest.mark.slow
@@ -470,3 +475,9 @@ def test_any_text_can_be_classified(texts, template):
     )
     with suppress(ValueError):
         assert clf.fit().predict_proba(texts).shape == (len(texts), 2)
+
+
+def test_everything_that_is_steered_by_coverage_is_there():
+    """`fuzz.py` knows tests and formats by their names; bytes are arguments of each."""
+    for target in fuzz.TARGETS:
+        fuzz.find(target)(bytes(64))

@@ -274,11 +274,12 @@ def test_results_come_from_the_server_that_was_named(messages):
     assert jobs_on_disk() == []
 
 
-def test_lines_that_cannot_be_read_are_rows_without_an_answer(messages, cache):
-    """A file that is cut off loses the rows that it lost."""
-    messages.fates.append(Fate(torn=True))
-    assert failed(outcomes(backend_of(messages), cache=cache)) == [0]  # in reverse
+def test_lines_that_cannot_be_read_are_rows_without_an_answer(server, cache):
+    """They lose the rows that they lost: a file is cut off, a line has no name."""
+    server.fates.append(Fate(torn=True))
+    assert failed(outcomes(backend_of(server), cache=cache)) == [0]  # in reverse
     assert len(cache) == 5
+    assert jobs_on_disk() == []
 
 
 # ------------------------------------------------------------------ another process

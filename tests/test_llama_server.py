@@ -41,6 +41,7 @@ from sklearn_logprob._errors import (
     UnsupportedRequestError,
 )
 from sklearn_logprob._types import Answer, Request
+from sklearn_logprob.backends import _llama_wire
 from sklearn_logprob.backends.llama_server import LlamaServerBackend
 
 KEY = "key-marker-0123456789"
@@ -153,11 +154,36 @@ def test_answers_say_which_build_and_file_gave_them() -> None:
 
 
 def test_the_vocabulary_is_read_once() -> None:
-    """By three requests, whatever is said; a row without control tokens costs no more."""
+    """By three requests, also where rows are asked about at a time; then one a row."""
+    rows = [Request((("user", said),)) for said in ("one", "two<|end|>", "three") * 3]
     with FakeLlamaServer() as server:
-        for text in ("one", "two<|end|>", "three"):
-            ask(server, Request((("user", text),)))
-        assert len(server.asked("/tokenize")) == 3 + 3
+        assert len(list(backend_for(server, max_concurrency=4).answer(rows))) == 9
+        assert len(server.asked("/tokenize")) == 3 + 9
+
+
+def test_another_model_has_a_vocabulary_of_its_own() -> None:
+    """At the same address, once the server is asked again what it serves."""
+    with FakeLlamaServer() as server:
+        ask(server, Request((("user", "one"),)))
+        server.model_path = "/models/other.gguf"
+        _llama_wire._model.cache_clear()
+        ask(server, Request((("user", "two"),)))
+        vocabularies = [b for b in server.asked("/tokenize") if "with_pieces" in b]
+        assert len(vocabularies) == 2
+
+
+def test_labels_follow_a_template_that_ends_with_a_control_token() -> None:
+    """They are text behind it, and do not take its place."""
+
+    def written(body: Any) -> Http:
+        said = body["messages"][0]["content"]
+        return Http(json.dumps({"prompt": f"user={said}<|end|>"}).encode())
+
+    with FakeLlamaServer(script={"/apply-template": [written]}) as server:
+        found = ask(server, Request((("user", "U<|end|>"),), (" yes",)))
+        sent = server.asked("/completion")[0]["prompt"]
+    assert sent == [BOS, *split("user=U<|end|>"), END]
+    assert dict(found.choices)[" yes"] == pytest.approx(slowly(sent, " yes"), abs=1e-5)
 
 
 def test_no_key_no_header() -> None:

@@ -429,7 +429,7 @@ def test_parallel_lists_are_read_as_well() -> None:
     assert answer.usage == TokenUsage()
 
 
-@pytest.mark.parametrize("shown", ["", "\ufffd", " \ufffd"])
+@pytest.mark.parametrize("shown", ["", " ", "\ufffd", " \ufffd"])
 def test_a_token_hidden_by_llama_server_is_asked_for_again(shown: str) -> None:
     """Where part of a character was drawn, a whole one is: same log-probabilities."""
 

@@ -355,6 +355,17 @@ def test_max_requests_holds_to_the_request(server, cache):
     assert len(cache) == 4
 
 
+def test_what_was_in_no_job_does_not_count(server, cache, monkeypatch):
+    """Where the first of three jobs breaks off, the others are still to be had."""
+    monkeypatch.setattr(_openai_batch, "MOST_LINES", 2)
+    server.fates.append(Fate(cut=True))
+    limited = batch(server, max_requests=6)
+    with pytest.raises(BackendError, match="No connection"):
+        outcomes(limited, cache=cache)
+    assert failed(outcomes(limited, cache=cache)) == []
+    assert server.texts == [TEXTS[:2], TEXTS[2:4], TEXTS[4:]]
+
+
 def test_max_cost_is_spent_job_by_job(server, cache):
     """A request counts with the most that it can cost until its answer is there."""
     most = _most_cost(batch(server))

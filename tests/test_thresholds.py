@@ -13,6 +13,7 @@ from scipy.special import softmax
 from sklearn import metrics
 from sklearn.base import clone
 
+from sklearn_logprob._plug_in import recalibrated
 from sklearn_logprob.thresholds import (
     METRICS,
     BestMetric,
@@ -261,12 +262,24 @@ def test_one_class_of_labels_corrects_nothing():
     assert 0.8 < share < 1
 
 
+def test_a_single_class_has_a_threshold():
+    """There is nothing to choose, and nothing to gain."""
+    assert BestMetric("f1_macro").fit(np.ones((4, 1)), np.zeros(4)).threshold_ == [1]
+
+
 def test_one_surely_wrong_row_does_not_decide_alone():
     """A label that its probability ruled out leaves the cut about where it was."""
     P, y = sample(0, 1000, [2, 1])
     P[0], y[0] = [1, 0], 1
     before = BestMetric("f1").fit(P[1:], y[1:]).threshold_
     assert BestMetric("f1").fit(P, y).threshold_ == pytest.approx(before, abs=0.05)
+
+
+def test_what_is_ruled_out_stays_so():
+    """Whatever temperature and shifts the labels ask for."""
+    P, y = np.eye(3)[[0, 1, 2, 0]] * 0.5 + [0.5, 0, 0], np.array([1, 1, 2, 0])
+    found = recalibrated(P, y)
+    assert ((found == 0) == (P == 0)).all()
 
 
 def test_search_without_labels_is_refused():

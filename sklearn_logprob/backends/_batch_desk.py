@@ -108,7 +108,8 @@ class BatchDesk(ABC):
         self._asked: dict[str, list[int]] = {}  # without an outcome yet
         for index, request in enumerate(requests):
             self._asked.setdefault(self._name(request), []).append(index)
-        self._admitted: dict[str, Request] = {}  # not settled yet
+        self._admitted: dict[str, Request] = {}  # in no job yet
+        self._sent: dict[str, Request] = {}  # not settled yet
         jobs = list(self._begun())
         taken = {name for job in jobs for name in job.ids}
         left = [name for name in self._asked if name not in taken]
@@ -121,7 +122,9 @@ class BatchDesk(ABC):
                 yield from self._wait_for(jobs)
                 jobs = []
         finally:
-            for name in list(self._admitted):
+            for request in self._admitted.values():
+                self.gate.withdraw(request)
+            for name in list(self._sent):
                 self._settle(name, None)
         if self.failure is not None:
             raise self.failure
@@ -198,6 +201,7 @@ class BatchDesk(ABC):
     def _submit(self, names: list[str]) -> Job:
         job = Job(names)
         self.folder.keep(job)  # before it begins: a kill in between leaves a trace
+        self._sent |= {name: self._admitted.pop(name) for name in names}
         begun = self._begin([self._entry_of(name) for name in names], job.token)
         job = replace(job, id=begun)
         self.folder.keep(job)
@@ -293,7 +297,7 @@ class BatchDesk(ABC):
         return self._unanswered(str(error), index)
 
     def _settle(self, name: str, usage: TokenUsage | None) -> None:
-        request = self._admitted.pop(name, None)
+        request = self._sent.pop(name, None)
         if request is not None:
             self.gate.settle(request, usage)
 

@@ -147,14 +147,18 @@ def _shown(operation: dict[str, Any]) -> Look:
 def _inlined(output: Mapping[str, Any] | None) -> list[Result]:
     found = (output or {}).get("inlinedResponses") or {}
     return [
-        # never by its position: Google changes the order at times
-        Result(
-            (line.get("metadata") or {}).get("key"),
-            isinstance(line.get("response"), dict),
-            line,
-        )
+        Result(_key(line), isinstance(line.get("response"), dict), line)
         for line in found.get("inlinedResponses") or ()
+        if isinstance(line, dict)
     ]
+
+
+def _key(line: dict[str, Any]) -> object:
+    """Say whose line it is, never by its position: Google changes the order at times."""
+    try:
+        return line["metadata"]["key"]
+    except MALFORMED:
+        return None
 
 
 def _error(line: dict[str, Any]) -> HttpError:

@@ -187,7 +187,8 @@ class LlamaServerBackend(BaseEstimator):
         ask = partial(
             self._ask, server, _build(server, int(time.monotonic() // BELIEVED))
         )
-        return overlap(ask, requests, self.max_concurrency)
+        # alone, for it may be the one that has the vocabulary read
+        return overlap(ask, requests, self.max_concurrency, first_alone=True)
 
     def _server(self) -> LlamaServer:
         check_common(self)  # before the key is looked up by a name that may be one
