@@ -83,8 +83,8 @@ class _Attempts:
 
     def next(self) -> float:
         if not self._admitted:
-            self._admitted = True
             wait = self._gate.again(self._request)
+            self._admitted = True
             if wait > 0:
                 return wait
         wait = self._gate.leave(self._request)
