@@ -128,7 +128,7 @@ def ctrl_c(place: Path, size: Size) -> Row:
                 time.sleep(0.05)
             pressed = time.monotonic()
             process.send_signal(signal.SIGINT)
-            ended(process)
+            assert ended(process), "it was interrupted"
             note(f"Ctrl-C: {time.monotonic() - pressed:.2f} s to the end")
         with client(server, place / "cache", n, out) as process:
             assert ended(process) == 0

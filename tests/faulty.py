@@ -284,6 +284,7 @@ def main() -> None:
         port, log, told = given
         asyncio.run(serve(int(port), log, replace(FINE, **json.loads(told))))
         return
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs may inherit another
     url, cache, n, out, n_threads, concurrency = given
     orders = [list(range(int(n))) for _ in range(int(n_threads))]
     for seed, order in enumerate(orders):
