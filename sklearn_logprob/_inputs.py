@@ -71,7 +71,7 @@ class Rows:
         if self.columns != ("text",):
             return f"X has the columns: {', '.join(self.columns)}"
         names = " or ".join(f"{{{name}}}" for name in self.positions)
-        return f"X is a list of texts, whose only field is {names}"
+        return f"X has one field only, {names}"
 
 
 def read_rows(X: Any, estimator: Any, *, reset: bool) -> Rows:

@@ -170,8 +170,8 @@ def test_alias_of_a_series():
     ("rows", "message"),
     [
         (Rows(("title", "text"), []), "but X has the columns: title, text. "),
-        (texts(), "but X is a list of texts, whose only field is {text}. "),
-        (Rows(("text",), [], ("review",)), "whose only field is {text} or {review}. "),
+        (texts(), "but X has one field only, {text}. "),
+        (Rows(("text",), [], ("review",)), "X has one field only, {text} or {review}. "),
     ],
 )
 def test_unknown_field_is_refused(rows, message):
