@@ -670,7 +670,7 @@ def test_fillings_are_few(backend, monkeypatch):
     """A long row does not make the short ones of its pass as long as itself."""
     from sklearn_logprob.backends import _hf_passes
 
-    monkeypatch.setitem(_hf_passes.FILLINGS, "cpu", 40)
+    monkeypatch.setattr(backend._engine()._passes, "_fillings", 40)
     monkeypatch.setattr(_hf_passes, "LEAST", 10_000)
     lengths = [1, 2, 3, 50, 51, 120]
     texts = [f"{i} " + "x " * n for i, n in enumerate(lengths * 2)]

@@ -26,8 +26,10 @@ LARGEST_MASK = 1 << 26  # entries
 MOST_VALUES = 1 << 28  # log-probabilities that a pass may hold
 # Tokens that a pass does well with: fewer do not fill the processor.
 FULL = {"cpu": 2048, "cuda": 8192}
-# Fillings that a pass may have: what is around it takes as long as so many tokens.
-FILLINGS = {"cpu": 96, "cuda": 1024}
+# What a layer takes around its arithmetic is as long as that of so many parameters times
+# tokens in single precision, and thrice as many in half: it tells when fillings cost as
+# much as another pass.
+AROUND = {"cpu": 1e8, "cuda": 1e10}
 LEAST = 128  # tokens that are worth a pass of their own, on a core of its own
 # Tokens of rows and their beginnings for which a layer has keys and values at a time, and
 # those for which all layers have them, where rows go on.
@@ -55,6 +57,10 @@ class Passes:
         self._window = min((w for w in windows if w), default=LARGEST_MASK)
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._shared: tuple[list[int], Any] = ([], None)
+        n_inner = model.num_parameters() - model.get_input_embeddings().weight.numel()
+        speed = 1 if model.dtype == torch.float32 else 3
+        around = self._of_device(AROUND) * config.num_hidden_layers * speed
+        self._fillings = int(around / n_inner)  # tokens
         with torch.inference_mode():
             self.batched = self._understands_trees()
 
@@ -94,7 +100,7 @@ class Passes:
         together = self.batched & self._goes_together(start, count, longest, n_more > 0)
         fits = (
             (count * longest <= share)
-            & (count * longest - np.cumsum(lengths) <= self._of_device(FILLINGS))
+            & (count * longest - np.cumsum(lengths) <= self._fillings)
             & (count * n_kept * self.n_vocab <= MOST_VALUES)
             & together
         )
@@ -114,7 +120,7 @@ class Passes:
             & ((n_rows == 1) | (n_rows * seen <= most))
         )
 
-    def _of_device(self, numbers: dict[str, int]) -> int:
+    def _of_device(self, numbers: dict[str, Any]) -> Any:
         return numbers.get(self.model.device.type, numbers["cuda"])
 
     def run(
