@@ -142,11 +142,13 @@ LAYERS = {
     "backends.sglang": EDGE,
     "backends.vllm": EDGE,
     "backends.transformers": EDGE,
+    "backends._hf_cache": EDGE,
     "backends._hf_crew": EDGE,
     "backends._hf_engine": EDGE,
     "backends._hf_load": EDGE,
     "backends._hf_passes": EDGE,
     "backends._hf_reading": EDGE,
+    "backends._hf_rows": EDGE,
     "backends._hf_source": EDGE,
     "backends._anthropic_wire": EDGE,
     "backends._repeated": EDGE,
@@ -262,7 +264,8 @@ SPEAK_TO_LLAMA_CPP = {
     "backends._llama_vocab",
 }
 SPEAK_TO_TORCH = {
-    f"backends._hf_{name}" for name in ("crew", "engine", "load", "passes", "reading")
+    f"backends._hf_{name}"
+    for name in ("cache", "crew", "engine", "load", "passes", "reading", "rows")
 }
 
 MOST_LINES = 350
@@ -378,7 +381,7 @@ def test_two_modules_speak_to_llama_cpp():
     assert speak == SPEAK_TO_LLAMA_CPP
 
 
-def test_three_modules_speak_to_torch():
+def test_few_modules_speak_to_torch():
     """So that everything else works without it."""
     speak = {
         n for n in MODULES if any(f.split(".")[0] == "torch" for f in imported_by(n))

@@ -8,7 +8,7 @@ not its own beginning, is a matter of the mask.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,16 +16,28 @@ from numpy.typing import NDArray
 
 from sklearn_logprob.backends._hf_cache import behind_beginning
 
-if TYPE_CHECKING:
-    from sklearn_logprob.backends._hf_passes import Passes
-
-__all__ = ["Batch", "OneByOne", "Path", "Rows"]
+__all__ = ["Batch", "Evaluator", "OneByOne", "Path", "Rows"]
 
 Path = tuple[int, ...]
 
 # Places whose values over the vocabulary are added up at once: on a CPU as many as its
 # cache holds in single precision.
 AT_ONCE = {"cpu": 8, "cuda": 4096}
+
+
+class Evaluator(Protocol):
+    """A model, as rows see it."""
+
+    def run(
+        self, ids: NDArray[np.int64], wanted: NDArray[np.int64], **arguments: Any
+    ) -> tuple[torch.Tensor, Any]:
+        """Give the logits after the wanted places of all rows, and the cache."""
+
+    def tensor(self, values: NDArray[Any]) -> torch.Tensor:
+        """Move an array to where the model is."""
+
+    def mask(self, sees: NDArray[np.bool_]) -> torch.Tensor:
+        """Turn what tokens see, (rows, tokens, seen), into what attention adds."""
 
 
 class Rows:
@@ -68,7 +80,7 @@ class Batch(Rows):
 
     def __init__(
         self,
-        passes: Passes,
+        passes: Evaluator,
         prompts: Sequence[list[int]],
         nodes: Sequence[Sequence[Path]],
         n_more: int,
@@ -139,7 +151,7 @@ class OneByOne(Rows):
 
     def __init__(
         self,
-        passes: Passes,
+        passes: Evaluator,
         prompts: Sequence[list[int]],
         nodes: Sequence[Sequence[Path]],
     ) -> None:
@@ -164,7 +176,7 @@ class OneByOne(Rows):
         found: dict[Path, torch.Tensor] = {}
         for end in ends:
             ids = np.array([*prompt, *end])
-            everything = torch.ones((1, len(ids)), device=self._passes.model.device)
+            everything = self._passes.tensor(np.ones((1, len(ids)), dtype=np.float32))
             logits, _ = self._passes.run(
                 ids[None],
                 np.arange(len(prompt) - 1, len(ids)),
