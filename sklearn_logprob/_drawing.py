@@ -34,6 +34,11 @@ def axes_for(ax: Any, height: float | None = None) -> Any:
     ax : matplotlib Axes
         Those, or new ones.
 
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed; says how to install it.
+
     Examples
     --------
     >>> from sklearn_logprob._drawing import axes_for
@@ -42,7 +47,12 @@ def axes_for(ax: Any, height: float | None = None) -> Any:
     """
     if ax is not None:
         return ax
-    import matplotlib.pyplot as plt  # noqa: PLC0415
+    try:
+        import matplotlib.pyplot as plt  # noqa: PLC0415 -- optional
+    except ImportError:
+        raise ImportError(
+            "Pictures need matplotlib: pip install 'sklearn-logprob[plots]'."
+        ) from None
 
     size = None if height is None else (6.4, height)
     return plt.subplots(figsize=size, layout="constrained")[1]

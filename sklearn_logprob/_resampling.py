@@ -32,6 +32,7 @@ __all__ = [
 Codes = NDArray[np.intp]
 
 MOST_GROUPS = 2000
+SIGNED = {"matthews_corrcoef", "cohen_kappa"}  # from -1 to 1, the others from 0
 
 
 class Score(NamedTuple):
@@ -141,7 +142,8 @@ def metric_of(name: str, y: Codes, decided: Codes, n_classes: int) -> Statistic:
     index = np.column_stack([y, n_classes + y, 2 * n_classes + decided])
     values = np.ones(index.shape)
     values[:, 0] = y == decided
-    return Statistic(index, values, 3 * n_classes, value, _signed_unit)
+    finish = _signed_unit if name in SIGNED else _unit
+    return Statistic(index, values, 3 * n_classes, value, finish)
 
 
 def area_under_curve(y: Codes, P: Floats) -> Statistic:

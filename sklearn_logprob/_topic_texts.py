@@ -163,7 +163,7 @@ def _check(topics: Sequence[str], n: int, max_topics: int, template: str) -> Non
         "max_topics": (
             max_topics,
             isinstance(max_topics, int) and 0 < max_topics <= len(topics),
-            "an integer from 1 to the number of topics",
+            f"an integer from 1 to the number of topics, {len(topics)}",
         ),
         "template": (template, "{topics}" in template, "a text with {topics} in it"),
     }

@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
+from sklearn_logprob._optional import import_pandas
 from sklearn_logprob._topic_texts import make_topic_texts
 
 __all__ = ["fetch_rotten_tomatoes", "make_topic_texts"]
@@ -129,8 +130,7 @@ def fetch_rotten_tomatoes(
     target: Any = np.array(labels)
     frame = None
     if as_frame:
-        import pandas as pd  # noqa: PLC0415 -- optional
-
+        pd = import_pandas("fetch_rotten_tomatoes(as_frame=True)")
         frame = pd.DataFrame({"text": data, "movie_name": groups, "target": target})
         data, groups, target = frame["text"], frame["movie_name"], frame["target"]
     if return_X_y:

@@ -55,6 +55,7 @@ def run_demo(backend: str, output: Path) -> None:
     """
     # Without demonstrations the labels hold little probability; the table says so.
     warnings.simplefilter("ignore", LowLabelMassWarning)
+    print("Reading film reviews; the first run downloads 9 MB.", flush=True)
     X, y = _reviews("train", N_TRAIN)
     X_test, y_test = _reviews("test", N_TEST)
     clf = LogprobClassifier(

@@ -90,6 +90,13 @@ def test_return_X_y_and_as_frame(bunch):  # noqa: N802
     assert list(framed.groups) == list(bunch.groups)
 
 
+def test_a_frame_needs_pandas_and_says_so(bunch, monkeypatch):
+    """With the name of what wants it."""
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"as_frame=True\) needs pandas: pip install"):
+        fetch_rotten_tomatoes(as_frame=True)
+
+
 def test_the_second_call_needs_no_network(bunch, no_index, data_home):
     """After one download the folder has the small file alone, and that is enough."""
     again = fetch_rotten_tomatoes(subset="all", download_if_missing=False)

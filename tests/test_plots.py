@@ -1,5 +1,7 @@
 """Pictures: what is drawn, not its pixels."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,6 +46,13 @@ def ax():
 
 def legend(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_pictures_need_matplotlib_and_say_so(monkeypatch):
+    """The error names the extra."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"pip install 'sklearn-logprob\[plots\]'"):
+        ThresholdDisplay.from_predictions(Y, P)
 
 
 def test_curves_are_scikit_learns_scores_at_every_threshold(ax):

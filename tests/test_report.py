@@ -18,6 +18,7 @@ from sklearn.model_selection import KFold, RepeatedStratifiedKFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.fixes import parse_version
 
+from sklearn_logprob._counts import METRICS
 from sklearn_logprob._errors import (
     FewLabelsWarning,
     LogprobError,
@@ -474,6 +475,16 @@ def test_every_form_has_the_same_numbers():
     assert max(map(len, text.split("\n"))) <= 90
     assert f"{report.scores['prior']['log_loss'].value:.3f}" in text
     assert repr(report).startswith("<Report on 200 rows: tuned, log_loss ")
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_intervals_of_few_rows_stay_where_scores_can_be(name):
+    """A metric that is never negative has no negative end."""
+    y, decided = np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1])
+    resamples = Resamples(4, 1000, 0.95, np.random.default_rng(0))
+    low, high = resamples.score(metric_of(name, y, decided, 2))[1:]
+    least = -1 if name in ("matthews_corrcoef", "cohen_kappa") else 0
+    assert least <= low < high <= 1
 
 
 def test_frames_need_pandas_and_say_so(monkeypatch):

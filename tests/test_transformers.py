@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import shutil
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -916,3 +917,10 @@ def test_the_embedded_model_needs_no_parameters(weights):
     found = dict(one(backend, raw(SMOL_PROMPTS[1], " negative", " positive")).choices)
     assert found[" positive"] > found[" negative"]
     assert backend_key(backend) == backend_key(clone(backend).set_params(model=weights))
+
+
+def test_a_name_on_the_hub_needs_transformers_and_says_so(monkeypatch):
+    """Already where the name is looked up; the error names the extra."""
+    monkeypatch.setitem(sys.modules, "transformers.utils", None)
+    with pytest.raises(ImportError, match=r"pip install '.*\[transformers\]'"):
+        TransformersBackend("nobody/nothing").answer_identity()

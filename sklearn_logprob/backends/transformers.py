@@ -12,13 +12,17 @@ from sklearn.base import BaseEstimator
 
 from sklearn_logprob._errors import PromptTooLongError, UnsupportedRequestError
 from sklearn_logprob._types import Answer, Outcome, Request, TokenLogprobs, TokenUsage
-from sklearn_logprob.backends._hf_source import find_source
+from sklearn_logprob.backends._hf_source import Source, find_source
 from sklearn_logprob.backends._params import check_common
 
 __all__ = ["TransformersBackend"]
 
 DECIMALS = 6  # float32 log-probabilities hold no more, and the cache stays small
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+NEEDED = (
+    "The 'transformers' backend needs PyTorch and transformers: "
+    "pip install 'sklearn-logprob[transformers]'."
+)
 
 
 class TransformersBackend(BaseEstimator):
@@ -108,7 +112,7 @@ class TransformersBackend(BaseEstimator):
             JSON-able. Files on this machine are known by a digest of samples; a model
             of the hub by its name and commit, which is looked up once a process.
         """
-        source = find_source(self.model, self.gguf_file, self.revision)
+        source = self._source()
         return {
             **source.identity,
             "dtype": self._resolved()[1],
@@ -206,6 +210,12 @@ class TransformersBackend(BaseEstimator):
             index,
         )
 
+    def _source(self) -> Source:
+        try:
+            return find_source(self.model, self.gguf_file, self.revision)
+        except ImportError as error:
+            raise ImportError(NEEDED) from error
+
     def _engine(self) -> Any:
         check_common(self)
         for name in ("batch_size", "n_ctx"):
@@ -217,7 +227,7 @@ class TransformersBackend(BaseEstimator):
                     f"The {name!r} parameter of TransformersBackend must be an integer "
                     f"of at least 1. Got {value!r} instead."
                 )
-        source = find_source(self.model, self.gguf_file, self.revision)
+        source = self._source()
         try:
             return _hf_engine().load_engine(source, *self._resolved())
         except (OSError, ValueError) as error:
@@ -241,10 +251,7 @@ def _hf_engine() -> Any:
     try:
         from sklearn_logprob.backends import _hf_engine as module  # noqa: PLC0415
     except ImportError as error:
-        raise ImportError(
-            "The 'transformers' backend needs PyTorch and transformers: "
-            "pip install 'sklearn-logprob[transformers]'."
-        ) from error
+        raise ImportError(NEEDED) from error
     return module
 
 
