@@ -45,7 +45,7 @@ ASKED = (
 )
 INTENTS = "Which of these is the query about?\n{0}\n\nQuery:"
 SLOW = ("cappr, llama_cpp", "skorch")
-"""Rivals that take text by text, which get a quarter of the texts."""
+"""Rivals that take text by text, which get a few of the texts."""
 OURS, OURS_HF = "ours, llama-cpp, f32", "ours, transformers, bf16"
 
 
@@ -54,6 +54,7 @@ class Sizes(NamedTuple):
 
     rows: int
     texts: int
+    few: int
     rounds: int
 
 
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--rivals", help="a Python that has cappr and skorch")
     parser.add_argument("--quick", action="store_true", help="one small round")
     arguments = parser.parse_args()
-    sizes = Sizes(24, 12, 1) if arguments.quick else Sizes(60, 96, 3)
+    sizes = Sizes(24, 12, 6, 1) if arguments.quick else Sizes(240, 480, 24, 3)
     busy = is_busy()
     report = Report()
     report("# Speed of local scoring")
@@ -188,7 +189,7 @@ def beside_rivals(
             weights = next(w for w in MOST_NATS if name.endswith(w))
             apart[name] = largest_difference(found, exact[weights])
             compare(name, apart[name], weights)
-        some = work.first(sizes.texts // 4)
+        some = work.first(sizes.few)
         works = {name: some if name.startswith(SLOW) else work for name in names}
         times = race(workers, works, sizes.rounds)
         found = {name: median(values) for name, values in times.items()}
@@ -226,7 +227,7 @@ def beside_rivals(
 def many_labels(report: Report, workers: Workers, sizes: Sizes) -> None:
     """77 intents, scored as they are written, and by numbers; ten beside them."""
     texts, intents = fetch()
-    tails = [f"{text}\nTopic:" for text in texts[: sizes.texts // 4]]
+    tails = [f"{text}\nTopic:" for text in texts[: sizes.few]]
     codes = [str(number) for number in range(1, len(intents) + 1)]
     listed = "\n".join(
         f"{code}. {name}" for code, name in zip(codes, intents, strict=True)
