@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import shutil
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from sklearn_logprob import (
     PromptTooLongError,
     Request,
     UnsupportedRequestError,
+    backends,
 )
 from sklearn_logprob.backends._trie import continuation
 from sklearn_logprob.backends.transformers import TransformersBackend
@@ -916,3 +918,13 @@ def test_the_embedded_model_needs_no_parameters(weights):
     found = dict(one(backend, raw(SMOL_PROMPTS[1], " negative", " positive")).choices)
     assert found[" positive"] > found[" negative"]
     assert backend_key(backend) == backend_key(clone(backend).set_params(model=weights))
+
+
+def test_what_is_not_installed_is_named_with_its_extra(monkeypatch):
+    """Also for a model of the hub, whose commit transformers looks up."""
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.delitem(sys.modules, f"{backends.__name__}._hf_engine", raising=False)
+    monkeypatch.delattr(backends, "_hf_engine", raising=False)
+    clf = LogprobClassifier("transformers:somebody/not-installed", cache=None)
+    with pytest.raises(ImportError, match=r"pip install 'sklearn-logprob\[transformers"):
+        clf.fit(["a", "b"], ["x", "y"])

@@ -108,10 +108,11 @@ class TransformersBackend(BaseEstimator):
             JSON-able. Files on this machine are known by a digest of samples; a model
             of the hub by its name and commit, which is looked up once a process.
         """
+        dtype = self._resolved()[1]
         source = find_source(self.model, self.gguf_file, self.revision)
         return {
             **source.identity,
-            "dtype": self._resolved()[1],
+            "dtype": dtype,
             "max_top_logprobs": self.max_top_logprobs,
             "torch": version("torch"),
             "transformers": version("transformers"),
@@ -217,9 +218,10 @@ class TransformersBackend(BaseEstimator):
                     f"The {name!r} parameter of TransformersBackend must be an integer "
                     f"of at least 1. Got {value!r} instead."
                 )
+        resolved = self._resolved()
         source = find_source(self.model, self.gguf_file, self.revision)
         try:
-            return _hf_engine().load_engine(source, *self._resolved())
+            return _hf_engine().load_engine(source, *resolved)
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"transformers could not load {source.name!r}: {error}"
