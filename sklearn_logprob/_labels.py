@@ -160,7 +160,7 @@ def _known_names(
     given = forms if classes is None else classes
     if given is None:
         return None
-    names = list(given)
+    names = list(given) if isinstance(given, Iterable) else []
     if not names or isinstance(classes, str):
         raise ValueError(
             "The 'classes' parameter of LogprobClassifier must be a list of labels. "
@@ -200,6 +200,12 @@ def _check_target(y: ArrayLike) -> NDArray[Any]:
                 f"y holds no label in row {row}: drop unlabelled rows, or pass them "
                 "without y."
             )
+    kinds = {isinstance(v, str): v for v in (target if target.dtype == object else ())}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"y holds texts and other labels, such as {kinds[True]!r} and "
+            f"{kinds[False]!r}: make all of one kind, y = [str(label) for label in y]."
+        )
     assert_all_finite(target, input_name="y")
     check_classification_targets(target)
     return target

@@ -55,7 +55,7 @@ def write_own(path: Any, text: str) -> None:
 
 
 def check_folder(path: Any) -> None:
-    """Refuse a file that could not be written, for it has no folder.
+    """Refuse a file that could not be written: it is a folder, or has none.
 
     Parameters
     ----------
@@ -66,12 +66,16 @@ def check_folder(path: Any) -> None:
     ------
     FileNotFoundError
         If its folder is not there.
+    IsADirectoryError
+        If it is a folder.
 
     Examples
     --------
     >>> from sklearn_logprob._private_files import check_folder
     >>> check_folder("in_this_folder.json")
     """
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder: name a file in it.")
     if not Path(path).parent.is_dir():
         raise FileNotFoundError(
             f"The folder of {str(path)!r} is not there: make it, or give another path."

@@ -124,6 +124,10 @@ def test_files_are_private_and_whole(tmp_path):
         FileNotFoundError, match=r"folder of '.*no/clf.json' is not there"
     ):
         clf.to_json(tmp_path / "no" / "clf.json")
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
+        clf.to_json(tmp_path)
+    with pytest.raises(TypeError, match="takes the text of to_json or the path"):
+        LogprobClassifier.from_json({})
     assert "neither" in refused("no such file")
     path.write_bytes(pickle.dumps(clf))
     assert "does not hold text" in refused(path)
