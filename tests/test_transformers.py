@@ -922,7 +922,8 @@ def test_the_embedded_model_needs_no_parameters(weights):
 
 def test_what_is_not_installed_is_named_with_its_extra(monkeypatch):
     """Also for a model of the hub, whose commit transformers looks up."""
-    monkeypatch.setitem(sys.modules, "transformers", None)
+    for name in ("transformers", "transformers.utils"):
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, f"{backends.__name__}._hf_engine", raising=False)
     monkeypatch.delattr(backends, "_hf_engine", raising=False)
     clf = LogprobClassifier("transformers:somebody/not-installed", cache=None)
