@@ -30,10 +30,11 @@ def adapt(
             "adapt_prior takes either texts or class_prior: adapt_prior(X), or "
             "adapt_prior(class_prior=[...])."
         )
+    prior: Any = class_prior
     if P is not None:
-        class_prior, _ = em_prior(P[~np.isnan(P).any(axis=1)], train_prior)
-    new = np.asarray(class_prior, dtype=np.float64)
-    change_prior([train_prior], train_prior, new)  # refuses what is no frequency
+        prior, _ = em_prior(P[~np.isnan(P).any(axis=1)], train_prior)
+    change_prior([train_prior], train_prior, prior)  # refuses what is no frequency
+    new = np.asarray(prior, dtype=np.float64)
     adapted = AdaptedCalibration(clone(calibrator), train_prior, new)
     adapted.calibrator_ = calibrator
     return adapted

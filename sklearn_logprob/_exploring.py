@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from sklearn_logprob._inputs import read_rows, seen_rows
 from sklearn_logprob._label_heads import LabelHeads
 from sklearn_logprob._label_sets import form_of
 from sklearn_logprob._page_data import page_data, provenance
+from sklearn_logprob._private_files import check_folder
 from sklearn_logprob.calibration import calibrated_proba, cross_val_proba
 from sklearn_logprob.page import OperatingPointPage
 from sklearn_logprob.scoring import label_mass
@@ -149,10 +149,8 @@ def _check(clf: Any, path: Any, nothing_learnt: bool) -> None:
             "out_of_fold=True is for classifiers that learnt from labels. This one did "
             "not: leave it out."
         )
-    if path is not None and not Path(path).parent.is_dir():
-        raise FileNotFoundError(
-            f"The folder of {str(path)!r} is not there: make it, or give another path."
-        )
+    if path is not None:
+        check_folder(path)
 
 
 def _shown(columns: Sequence[str], values: Sequence[str]) -> str:

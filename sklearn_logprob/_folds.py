@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
 
 from sklearn_logprob._types import Floats
 
-__all__ = ["Fold", "held_out", "make_folds"]
+__all__ = ["Fold", "check_folds", "held_out", "make_folds"]
 
 Numbers: TypeAlias = NDArray[np.integer[Any]]
 Fold: TypeAlias = tuple[Numbers, Numbers]  # rows to fit on, rows held out
+
+
+def check_folds(cv: Any, random_state: Any = None) -> None:
+    """Refuse, before the model is asked, what splits no rows.
+
+    Parameters
+    ----------
+    cv : int, splitter, iterable or None
+        As `make_folds` takes it.
+    random_state : int, RandomState or None, default=None
+        Shuffles the folds.
+
+    Raises
+    ------
+    ValueError
+        If one of them is anything else.
+
+    Examples
+    --------
+    >>> from sklearn_logprob._folds import check_folds
+    >>> check_folds(5, random_state=0)
+    """
+    check_random_state(random_state)
+    if isinstance(cv, Integral):
+        splits = int(cv) >= 2
+    else:
+        known = cv is None or hasattr(cv, "split") or isinstance(cv, Iterable)
+        splits = known and not isinstance(cv, str | type)
+    if not splits:
+        raise ValueError(
+            "The 'cv' parameter of LogprobClassifier must be an integer of at least 2, a "
+            "splitter such as StratifiedKFold(5), or a list of pairs of row numbers (to "
+            f"fit on, to hold out). Got {cv!r} instead."
+        )
 
 
 def make_folds(cv: Any, y: ArrayLike, random_state: Any = None) -> list[Fold]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Set
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
-__all__ = ["Rows", "cell_text", "forget_rows", "read_rows", "seen_rows"]
+__all__ = ["Rows", "cell_text", "forget_rows", "is_missing", "read_rows", "seen_rows"]
 
 # What str() makes of the values that stand for "nothing here", whatever library they
 # come from: None, float and Decimal NaN, NaT, pandas.NA, and infinities.
@@ -114,6 +115,11 @@ def read_rows(X: Any, estimator: Any, *, reset: bool) -> Rows:
     """
     if isinstance(X, (str, bytes)):
         raise ValueError("X must be a list of texts, not one text. Wrap it: [X].")
+    if isinstance(X, Iterator | Mapping | Set) and not hasattr(X, "shape"):
+        raise ValueError(
+            "X must be a list of texts, an array or a DataFrame. Got a "
+            f"{type(X).__name__} instead: make one of these of it."
+        )
     fitted = vars(estimator)
     if reset:
         forget_rows(estimator)
@@ -209,6 +215,28 @@ def _digests(rows: Rows) -> NDArray[np.uint32]:
     return np.fromiter(map(crc32, texts), dtype=np.uint32, count=len(rows))
 
 
+def is_missing(value: object) -> bool:
+    """Tell whether a value says "nothing here", whatever library it comes from.
+
+    Parameters
+    ----------
+    value : object
+        Of a table or a list.
+
+    Returns
+    -------
+    missing : bool
+        True for None, NaN, NaT, pandas.NA and infinities; False for texts.
+
+    Examples
+    --------
+    >>> from sklearn_logprob._inputs import is_missing
+    >>> is_missing(float("nan")), is_missing("nan")
+    (True, False)
+    """
+    return not isinstance(value, str) and str(value) in _NO_VALUE
+
+
 def cell_text(value: object, place: str) -> str:
     """Give the text of one value of a table.
 
@@ -240,7 +268,7 @@ def cell_text(value: object, place: str) -> str:
     text = str(value)
     if isinstance(value, str):
         return text
-    if text in _NO_VALUE:
+    if is_missing(value):
         raise ValueError(
             f"{place} is {text}: None, NaN and inf cannot be put into a prompt. Drop "
             "such rows or replace these values, e.g. with ''."
@@ -264,19 +292,27 @@ def _flat_values(X: Any) -> list[Any] | None:
     values = list(X)
     if not values:
         raise ValueError("X is empty: 0 samples, while at least 1 is required.")
-    numbers = all(isinstance(value, _NUMBER) and str(value) != "nan" for value in values)
-    return None if numbers else values
+    if all(isinstance(value, _NUMBER) and str(value) != "nan" for value in values):
+        raise ValueError(
+            f"X must hold texts, and holds numbers: row 0 is {values[0]}. Pass the "
+            "column of texts. If these numbers are to be asked about, make a table of "
+            "them: Reshape your data with X.reshape(-1, 1), or pass a DataFrame."
+        )
+    return values
 
 
 def _checked_text(value: object, row: int) -> str:
     if isinstance(value, str):
         return str(value)  # numpy's str_ becomes a plain str
     text = str(value)
-    shown = isinstance(value, _NUMBER) or text in _NO_VALUE
+    shown = text if isinstance(value, _NUMBER) else f"of type {type(value).__name__}"
+    if is_missing(value):
+        raise ValueError(
+            f"X must hold texts: row {row} is {text}. Drop such rows or replace them, "
+            "e.g. with ''."
+        )
     raise ValueError(
-        f"X must hold texts: row {row} is "
-        f"{text if shown else 'of type ' + type(value).__name__}. "
-        "Drop such rows or replace them, e.g. with ''."
+        f"X must hold texts: row {row} is {shown}. Make texts of such rows, or drop them."
     )
 
 

@@ -276,6 +276,8 @@ def parse(text: str) -> Any:
         _refuse(f"the text has more than {MOST_CHARACTERS} characters")
     try:
         return json.loads(text, parse_constant=_constant, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        _refuse(f"the text is no JSON, or not all of it: {error}")
     except RecursionError:
         _refuse("the text is nested too deep")
 

@@ -173,7 +173,7 @@ def _sorted(names: Iterable[Any]) -> list[Any]:
 def _known(classes: Sequence[Any] | None) -> list[Any] | None:
     if classes is None:
         return None
-    names = list(classes)
+    names = list(classes) if isinstance(classes, Iterable) else []
     if not names or isinstance(classes, str) or len(set(names)) < len(names):
         raise ValueError(
             "The 'classes' parameter of LogprobClassifier must be a list of labels, "

@@ -11,7 +11,7 @@ which is how scikit-learn numbered them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from sklearn_logprob._errors import SingleClassWarning, UnnamedLabelsWarning
+from sklearn_logprob._inputs import is_missing
 
 __all__ = ["Labels", "positive_last", "resolve_labels"]
 
@@ -159,7 +160,7 @@ def _known_names(
     given = forms if classes is None else classes
     if given is None:
         return None
-    names = list(given)
+    names = list(given) if isinstance(given, Iterable) else []
     if not names or isinstance(classes, str):
         raise ValueError(
             "The 'classes' parameter of LogprobClassifier must be a list of labels. "
@@ -190,13 +191,21 @@ def _joined(names: NDArray[Any], added: Sequence[Any]) -> NDArray[Any]:
 
 def _check_target(y: ArrayLike) -> NDArray[Any]:
     target: NDArray[Any] = column_or_1d(y, warn=True)
-    if target.dtype == object:
-        for row, label in enumerate(target):
-            if label is None:
-                raise ValueError(
-                    f"y holds no label in row {row}: drop unlabelled rows, or pass "
-                    "them without y."
-                )
+    objects: Iterable[Any] = target if target.dtype == object else ()
+    if target.dtype.kind == "U" and isinstance(y, list | tuple):
+        objects = y  # numpy has made the text 'nan' of a NaN in it
+    for row, label in enumerate(objects):
+        if is_missing(label):
+            raise ValueError(
+                f"y holds no label in row {row}: drop unlabelled rows, or pass them "
+                "without y."
+            )
+    kinds = {isinstance(v, str): v for v in (target if target.dtype == object else ())}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"y holds texts and other labels, such as {kinds[True]!r} and "
+            f"{kinds[False]!r}: make all of one kind, y = [str(label) for label in y]."
+        )
     assert_all_finite(target, input_name="y")
     check_classification_targets(target)
     return target

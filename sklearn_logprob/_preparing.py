@@ -15,6 +15,7 @@ from sklearn_logprob._asking import (
     PerLabelScorer,
     yes_or_no,
 )
+from sklearn_logprob._folds import check_folds
 from sklearn_logprob._heads import Head
 from sklearn_logprob._inputs import Rows, forget_rows, read_rows
 from sklearn_logprob._label_heads import LabelHeads, label_selectors
@@ -105,6 +106,7 @@ def prepare(
 
 
 def _check_known(estimator: Any) -> None:
+    check_folds(estimator.cv, estimator.random_state)
     for name, known in KNOWN.items():
         value = getattr(estimator, name)
         if value not in known:

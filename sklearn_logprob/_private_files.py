@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import Any
 
-__all__ = ["read_own", "write_own"]
+__all__ = ["check_folder", "read_own", "write_own"]
 
 
 def write_own(path: Any, text: str) -> None:
@@ -24,6 +24,8 @@ def write_own(path: Any, text: str) -> None:
     ------
     ValueError
         If there is a symbolic link.
+    FileNotFoundError
+        If the folder is not there.
 
     Examples
     --------
@@ -38,6 +40,7 @@ def write_own(path: Any, text: str) -> None:
     path = Path(path)
     if path.is_symlink():
         raise ValueError(f"{str(path)!r} is a symbolic link: name the file itself.")
+    check_folder(path)
     # made with mode 0600, and in the same folder, so that it can take the other's place
     descriptor, made = mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     try:
@@ -49,6 +52,34 @@ def write_own(path: Any, text: str) -> None:
     except BaseException:
         os.unlink(made)
         raise
+
+
+def check_folder(path: Any) -> None:
+    """Refuse a file that could not be written: it is a folder, or has none.
+
+    Parameters
+    ----------
+    path : str or path-like
+        What is to be written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If its folder is not there.
+    IsADirectoryError
+        If it is a folder.
+
+    Examples
+    --------
+    >>> from sklearn_logprob._private_files import check_folder
+    >>> check_folder("in_this_folder.json")
+    """
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder: name a file in it.")
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(
+            f"The folder of {str(path)!r} is not there: make it, or give another path."
+        )
 
 
 def read_own(path: Any) -> str:

@@ -67,7 +67,7 @@ def make_template(
     if isinstance(prompt, str):
         text = write_style(STYLES[prompt], columns) if prompt in STYLES else prompt
         return PromptTemplate(text)
-    if hasattr(prompt, "render"):
+    if hasattr(prompt, "render") and not isinstance(prompt, type):
         return cast(PromptTemplate, prompt)
     raise TypeError(
         "The 'prompt' parameter of LogprobClassifier must be a str, a PromptTemplate, "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sklearn_logprob._builds import builds_of, warn_of_change
 from sklearn_logprob._errors import BackendError, LowLabelMassWarning
@@ -372,6 +372,7 @@ class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         truth = indicator_of(y, self.classes_.tolist())
+        check_consistent_length(X, truth, sample_weight)
         return float(super().score(X, truth, sample_weight))
 
     def accept(self, X: Any) -> NDArray[np.bool_]:
@@ -499,7 +500,9 @@ class LogprobClassifier(SavedAsJson, ClassifierMixin, BaseEstimator):
             raise ValueError(
                 "suggest_labels needs answers in words: fit without codes= of Verbalizer."
             )
-        outcomes = self._ask(self._scorer.requests(read_rows(X, self, reset=False)))
+        rows = read_rows(X, self, reset=False)
+        check_consistent_length(rows.values, y)
+        outcomes = self._ask(self._scorer.requests(rows))
         forms = view.spellings
         found = suggest_labels(outcomes, forms, y, min_probability, per_row=per_row)
         return SuggestedLabels(found[:n])

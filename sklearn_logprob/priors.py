@@ -199,12 +199,16 @@ def _reweight(P: Floats, ratio: Floats) -> Floats:
 def _check_prior(
     prior: ArrayLike, n_classes: int, name: str = "class_prior", least: float = TINY
 ) -> Floats:
-    checked = np.asarray(prior, dtype=np.float64)
+    try:
+        checked = np.asarray(prior, dtype=np.float64)
+    except (TypeError, ValueError):
+        checked = np.empty(0)
     one_each = checked.shape == (n_classes,) and (checked >= least).all()
     if not one_each or abs(checked.sum() - 1) > 1e-6:
         raise ValueError(
             f"The '{name}' parameter must hold a {'positive ' if least else ''}frequency "
-            f"for each of the {n_classes} classes, with sum 1. Got {prior!r} instead."
+            f"for each of the {n_classes} classes, in their order, with sum 1. Got "
+            f"{prior!r} instead."
         )
     total: float = checked.sum()
     return checked / total

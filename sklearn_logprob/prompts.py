@@ -238,7 +238,8 @@ class PromptTemplate(BaseEstimator):  # type: ignore[misc, unused-ignore]
         if not asking:
             raise PromptError(
                 "The prompt has no field for the values of X, so every row would get "
-                f"the same prompt; add {_braced(rows.columns, ' or ')}."
+                f"the same prompt; add {_braced(rows.columns, ' or ')}, or name a "
+                f"style: {', '.join(map(repr, STYLES))}."
             )
         before, question = contents[: asking[0]], contents[asking[0] :]
         asked = columns_used(*(parts for _, parts in question), opening)

@@ -119,4 +119,9 @@ def _text_of(text_or_path: Any) -> str:
                 f"from_json: {short(text_or_path)} is neither the text of to_json nor "
                 "the path of a file."
             )
+    elif not isinstance(text_or_path, os.PathLike):
+        raise TypeError(
+            "from_json takes the text of to_json or the path of a file. Got "
+            f"{short(text_or_path)} instead."
+        )
     return read_own(text_or_path)

@@ -277,9 +277,10 @@ def make_selector(threshold: Any, n_classes: int) -> Any:
     """
     if threshold is None or n_classes == 1:
         return None
+    fits = hasattr(threshold, "fit") and hasattr(threshold, "get_params")
     if isinstance(threshold, str) and threshold in METRICS:
         selector = BestMetric(threshold)
-    elif hasattr(threshold, "fit") and hasattr(threshold, "get_params"):
+    elif fits and not isinstance(threshold, type):
         selector = clone(threshold)
     elif _as_threshold(threshold, n_classes) is not None:
         return FixedThreshold(threshold)

@@ -243,7 +243,7 @@ class Verbalizer(BaseEstimator):
         """
         resolved = self._counted(classes, self.resolve(classes).values())
         pooled = [
-            {_fold(form) for form in forms} if self.pool_case else set()
+            {form.casefold() for form in forms} if self.pool_case else set()
             for forms in resolved
         ]
         clashes = {
@@ -256,7 +256,7 @@ class Verbalizer(BaseEstimator):
                     for form in forms
                     for spelling in (
                         _spellings_of(form)
-                        if self.pool_case and _fold(form) not in clashes
+                        if self.pool_case and form.casefold() not in clashes
                         else (form,)
                     )
                 )
@@ -269,10 +269,8 @@ class Verbalizer(BaseEstimator):
 
     def _added_forms(self, label: Any) -> tuple[str, ...]:
         """Give the option and the forms of the class that is added, or its own name."""
-        own = (self.forms or {}).get(label, ())
-        own = (own,) if isinstance(own, str) else tuple(own)
         option = () if self.none_option is None else (self.none_option,)
-        return (*option, *own) or (str(label),)
+        return (*option, *_texts_of(label, self.forms or {})) or (str(label),)
 
     def _counted(
         self, classes: Sequence[Hashable], forms: Iterable[tuple[str, ...]]
@@ -322,9 +320,7 @@ def make_verbalizer(verbalizer: Any) -> Verbalizer:
 
 
 def _forms_of(label: Any, given: Mapping[Any, str | Sequence[str]]) -> tuple[str, ...]:
-    forms = given.get(label, ())
-    forms = (forms,) if isinstance(forms, str) else tuple(forms)
-    cleaned = tuple(dict.fromkeys(form.strip() for form in forms))
+    cleaned = tuple(dict.fromkeys(form.strip() for form in _texts_of(label, given)))
     if not cleaned or not all(cleaned):
         raise ValueError(
             f"The class {_plain(label)!r} has no surface form: give it at least one "
@@ -334,13 +330,21 @@ def _forms_of(label: Any, given: Mapping[Any, str | Sequence[str]]) -> tuple[str
     return cleaned
 
 
+def _texts_of(label: Any, given: Mapping[Any, Any]) -> tuple[str, ...]:
+    forms = given.get(label, ())
+    several = isinstance(forms, Iterable) and not isinstance(forms, str)
+    texts = tuple(forms) if several else (forms,)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(
+            "The 'verbalizer' parameter of LogprobClassifier must map classes to texts. "
+            f"Got {{{_plain(label)!r}: {forms!r}}} instead."
+        )
+    return texts
+
+
 def _plain(label: Any) -> Any:
     return label.item() if isinstance(label, np.generic) else label
 
 
 def _spellings_of(form: str) -> tuple[str, ...]:
     return form, form.lower(), form[:1].upper() + form[1:]
-
-
-def _fold(form: str) -> str:
-    return form.casefold()

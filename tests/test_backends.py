@@ -336,6 +336,12 @@ def test_names_make_backends(name):
             make_backend(f"{name}:x")
 
 
+def test_a_class_is_no_backend():
+    """It has a method answer, but its brackets were forgotten."""
+    with pytest.raises(TypeError, match=r"'backend' parameter .* must be a name"):
+        make_backend(FakeBackend)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_services_are_presets_of_the_openai_backend(name, monkeypatch):
     """Address, key's variable, limit and extra fields, as if given by hand."""

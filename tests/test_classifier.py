@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
+from sklearn.model_selection import KFold
 
 from sklearn_logprob import (
     BackendError,
@@ -367,6 +368,20 @@ X4, Y4 = ["great", "dull", "warm", "slow"], ["positive", "negative"] * 2
         ({"label_scoring": "x"}, X4, Y4, ValueError, "'first_token'"),
         ({"pos_label": "good"}, X4, Y4, ValueError, "The 'pos_label' parameter"),
         ({"cache": 3}, X4, Y4, TypeError, "The 'cache' parameter"),
+        ({"prompt": PromptTemplate}, X4, Y4, TypeError, "The 'prompt' parameter"),
+        ({"threshold": BestMetric}, X4, Y4, ValueError, "The 'threshold' parameter"),
+        ({"cv": 1}, X4, Y4, ValueError, "The 'cv' parameter .* Got 1 instead"),
+        ({"cv": "5"}, X4, Y4, ValueError, "The 'cv' parameter .* Got '5' instead"),
+        ({"cv": KFold}, X4, Y4, ValueError, r"The 'cv' parameter .* StratifiedKFold\("),
+        ({"random_state": "zero"}, X4, Y4, ValueError, "'zero' cannot be used to seed"),
+        ({"classes": 2}, X4, Y4, ValueError, "The 'classes' parameter .* Got 2 instead"),
+        (
+            {"classes": 2, "multilabel": "one_query"},
+            X4,
+            None,
+            ValueError,
+            "The 'classes' parameter .* Got 2 instead",
+        ),
         ({}, X4, None, ValueError, "requires y"),
         ({}, None, Y4, ValueError, "no texts"),
         (
@@ -398,6 +413,20 @@ def test_bad_input_fails_before_any_call(params, X, y, error, message):
     with pytest.raises(error, match=message):
         clf.fit(X, y)
     assert asked == []
+
+
+def test_lengths_are_held_together_before_any_call():
+    """Labels and weights of another number of rows cost no request."""
+    clf = biased(cache=None).fit(*reviews(20))
+    sent = clf.usage_.requests
+    for call in (
+        lambda: clf.score(["great"], ["positive"] * 2),
+        lambda: clf.score(["great"], ["positive"], sample_weight=[1, 2]),
+        lambda: clf.suggest_labels(["great"], ["positive"] * 2),
+    ):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            call()
+    assert clf.usage_.requests == sent
 
 
 def test_a_table_can_be_classified_zero_shot():

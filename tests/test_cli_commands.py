@@ -409,6 +409,7 @@ def test_zero_shot_needs_no_rows(server, tmp_path, capsys):
 WRONG = """
 fit {reviews} --text text | no column 'text'; there are 'id', 'review', 'label'
 fit {reviews} --text review --label y | no column 'y'
+fit {semicolons} | Say which with --text. Cells must be separated by ','
 fit {reviews} --text review --label id | has another class in every row
 fit {one} --text review | holds the class 'low' only
 fit {blank} --text review | no text in 1 rows, 2
@@ -451,6 +452,7 @@ def test_what_is_wrong_is_said_before_anything_is_asked(
         "unlabelled": head.format("", "new 3.00"),
         "strange": head.format("middling", "new 3.00"),
         "empty": "",
+        "semicolons": "text;label\nnew 1.00;low\n",
         "taken": "review,prediction\nnew 1.00,low\n",
     }
     paths = {name: tmp_path / f"{name}.csv" for name in files}

@@ -107,6 +107,7 @@ def test_damaged_tables_are_told_of(data, tmp_path):
         ("a.csv", b"text,label\n", "has no rows"),
         ("a.jsonl", b"\n\n", "has no rows"),
         ("a.csv", b"text,label\nfine\n", "1 cells in line 2 and 2 columns"),
+        ("a.csv", b"text;label\nso, so;bad\n", "2 cells .* They are separated by ','"),
         ("a.csv", b'text\n"never closed\nfine\n', "is no CSV in line 3"),
         ("a.csv", b"text,text\na,b\n", "two columns named 'text'"),
         ("a.csv", "text\nsch\u00f6n\n".encode("latin1"), "not UTF-8"),

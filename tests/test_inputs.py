@@ -92,14 +92,22 @@ def _values_keyword(series):
         (None, "None"),
         (float("nan"), "nan"),
         (pd.NA, "<NA>"),
-        (7, "7"),
-        (b"raw", "of type bytes"),
-        ({"text": "a"}, "of type dict"),
     ],
 )
-def test_first_bad_text_is_named(bad, shown):
-    """What is not a text is refused with its row and with what to do."""
+def test_first_missing_text_is_named(bad, shown):
+    """What is missing is refused with its row and with what to do."""
     with pytest.raises(ValueError, match=r"Drop such rows or replace them") as error:
+        read_rows(["a", "b", bad, 7], BaseEstimator(), reset=True)
+    assert str(error.value).startswith(f"X must hold texts: row 2 is {shown}. ")
+
+
+@pytest.mark.parametrize(
+    ("bad", "shown"),
+    [(7, "7"), (b"raw", "of type bytes"), ({"text": "a"}, "of type dict")],
+)
+def test_first_bad_text_is_named(bad, shown):
+    """What is there and no text is refused with its row, and is not called missing."""
+    with pytest.raises(ValueError, match=r"Make texts of such rows") as error:
         read_rows(["a", "b", bad, None], BaseEstimator(), reset=True)
     assert str(error.value).startswith(f"X must hold texts: row 2 is {shown}. ")
 
@@ -115,8 +123,8 @@ def test_missing_text_in_a_series_is_named(series):
     "X", [[1, 2], np.array([0.5, 1.0]), pd.Series([1, 2]), pl.Series([1, 2]), [True]]
 )
 def test_one_dimensional_numbers_are_refused(X):
-    """Numbers in one dimension are no texts; scikit-learn's message says so."""
-    with pytest.raises(ValueError, match=r"reshape\(-1, 1\)|DataFrame"):
+    """The wrong column: numbers in one dimension are no texts, and what they are."""
+    with pytest.raises(ValueError, match=r"row 0 is .* column of texts.*reshape\(-1, 1"):
         read_rows(X, BaseEstimator(), reset=True)
 
 
@@ -127,6 +135,13 @@ def test_one_dimensional_numbers_are_refused(X):
 def test_no_texts_are_refused(X):
     """An empty X is refused."""
     with pytest.raises(ValueError, match="X is empty: 0 samples"):
+        read_rows(X, BaseEstimator(), reset=True)
+
+
+@pytest.mark.parametrize("X", [iter(TEXTS), set(TEXTS), {"text": TEXTS}], ids=type)
+def test_what_has_no_order_or_no_length_is_refused(X):
+    """A generator, a set and a dict are no rows; the message names what is."""
+    with pytest.raises(ValueError, match=f"a list .*Got a {type(X).__name__}"):
         read_rows(X, BaseEstimator(), reset=True)
 
 

@@ -1,6 +1,7 @@
 """Classes, names and codes: what y means, also after scikit-learn has encoded it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sklearn_logprob import SingleClassWarning, UnnamedLabelsWarning
@@ -65,6 +66,9 @@ def test_one_class_is_warned_about_with_what_was_learnt():
         (None, None, "requires y to be passed, but the target y is None"),
         (["fine"], NAMES, "y holds the label 'fine', which is not among the classes"),
         (["good", None], NAMES, "y holds no label in row 1"),
+        (["good", float("nan")], None, "y holds no label in row 1"),
+        (pd.Series(["good", pd.NA], dtype="string"), None, "y holds no label in row 1"),
+        (np.array(["a", 1], dtype=object), None, "such as 'a' and 1: make all of one"),
         ([0.5, 1.2], None, "Unknown label type"),
         (np.array([1, 3]), NAMES, "y holds the label 1"),
         (["good"], ["good", "good"], "must hold each label once"),

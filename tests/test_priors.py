@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, log_loss
 
-from sklearn_logprob._adapted import AdaptedCalibration
+from sklearn_logprob._adapted import AdaptedCalibration, adapt
 from sklearn_logprob.calibration import (
     AffineCalibration,
     BatchCalibration,
@@ -223,6 +223,12 @@ def test_a_prior_is_a_positive_frequency_for_each_class(prior):
         for call in made:
             with pytest.raises(ValueError, match=f"'{name}' .* each of the 3 classes"):
                 call()
+
+
+def test_frequencies_by_name_are_refused_in_words():
+    """A mapping has no order; the message says that there is one."""
+    with pytest.raises(ValueError, match="2 classes, in their order, with sum 1"):
+        adapt(AffineCalibration(), [0.5, 0.5], class_prior={"bad": 0.9, "good": 0.1})
 
 
 def test_certainty_survives_a_frequency_of_zero():

@@ -120,6 +120,14 @@ def test_files_are_private_and_whole(tmp_path):
         clf.to_json(link)
     with pytest.raises(FileNotFoundError):
         LogprobClassifier.from_json(tmp_path / "none.json")
+    with pytest.raises(
+        FileNotFoundError, match=r"folder of '.*no/clf.json' is not there"
+    ):
+        clf.to_json(tmp_path / "no" / "clf.json")
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
+        clf.to_json(tmp_path)
+    with pytest.raises(TypeError, match="takes the text of to_json or the path"):
+        LogprobClassifier.from_json({})
     assert "neither" in refused("no such file")
     path.write_bytes(pickle.dumps(clf))
     assert "does not hold text" in refused(path)
@@ -349,6 +357,13 @@ def learnt(document):
 def test_odd_json_is_refused(text):
     """What the standard does not have, and what would overflow the stack."""
     refused(text)
+
+
+def test_a_file_that_is_no_json_is_called_so(tmp_path):
+    """An empty one too, of which the parser only says that it expects a value."""
+    path = tmp_path / "clf.json"
+    path.write_text("")
+    assert "the text is no JSON" in refused(path)
 
 
 def test_reports_come_back_if_they_were_looked_at():

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import GridSearchCV
 
-from sklearn_logprob import FakeBackend, LogprobClassifier, PromptTemplate
+from sklearn_logprob import FakeBackend, LogprobClassifier, PromptError, PromptTemplate
 from sklearn_logprob._inputs import Rows
 from sklearn_logprob._styles import LABEL_STYLES, STYLES
 from sklearn_logprob._templating import make_template
@@ -59,6 +59,12 @@ def test_no_prompt_is_an_instruction():
         make_template(None, ["x"]).template
         == PromptTemplate.from_style("instruction", ["x"]).template
     )
+
+
+def test_a_misspelt_name_is_told_the_names():
+    """It has no field, as a template must; the message says what else it may be."""
+    with pytest.raises(PromptError, match=r"no field .*add \{text\}.* 'question'"):
+        LogprobClassifier(BACKEND, prompt="questoin").fit(["a", "b"], ["a", "b"])
 
 
 def test_other_parameters_of_a_style():

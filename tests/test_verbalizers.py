@@ -38,6 +38,15 @@ def test_a_class_without_a_surface_form_is_an_error():
             Verbalizer(forms).resolve(["a", "b"])
 
 
+@pytest.mark.parametrize("form", [1, None, ["x", 2]])
+def test_a_surface_form_is_a_text(form):
+    """Numbers and other things that no model says are named with their class."""
+    with pytest.raises(TypeError, match=r"must map classes to texts. Got \{'b': "):
+        Verbalizer({"a": "y", "b": form}).resolve(["a", "b"])
+    with pytest.raises(TypeError, match=r"must map classes to texts. Got \{'b': "):
+        Verbalizer({"b": form}, other="class", other_class="b").resolve(["a", "b"])
+
+
 def test_two_classes_with_one_surface_form_are_an_error():
     """The message names the form and both classes."""
     with pytest.raises(ValueError, match="'good' to two classes, 'a' and 'b'"):

@@ -79,7 +79,7 @@ def make_backend(backend: Any) -> Backend:
             "The 'backend' parameter of LogprobClassifier must be 'llama-cpp', "
             f"{', '.join(map(repr, names))} or a backend object. Got {backend!r} instead."
         )
-    if not callable(getattr(backend, "answer", None)):
+    if isinstance(backend, type) or not callable(getattr(backend, "answer", None)):
         raise TypeError(
             "The 'backend' parameter of LogprobClassifier must be a name such as "
             "'openai:gpt-4.1-mini' or a backend object with an answer method, such as "

@@ -11,7 +11,7 @@ from typing import Any
 from sklearn_logprob._errors import FailedRowsWarning
 from sklearn_logprob._inputs import cell_text
 from sklearn_logprob._optional import import_pandas
-from sklearn_logprob.cli._tables import Record, Table
+from sklearn_logprob.cli._tables import DELIMITERS, Record, Table
 
 __all__ = [
     "Texts",
@@ -66,9 +66,12 @@ def check_columns(
     known = dict.fromkeys(name for record in records for name in record)
     for name in wanted:
         if name not in known:
+            # one column only: spreadsheets of many countries write semicolons
+            mark = DELIMITERS.get(table.format) if len(known) == 1 else None
+            parted = f" Cells must be separated by {mark!r}." if mark else ""
             raise ValueError(
                 f"{table} has no column {name!r}; there are "
-                f"{', '.join(map(repr, known))}. Say which with {option}."
+                f"{', '.join(map(repr, known))}. Say which with {option}.{parted}"
             )
 
 

@@ -207,7 +207,7 @@ def _csv_records(lines: Iterable[str], delimiter: str) -> Iterator[Record]:
             elif cells:
                 raise ValueError(
                     f"has {len(cells)} cells in line {reader.line_num} and {len(header)} "
-                    "columns. Quote cells that hold the separator"
+                    f"columns. They are separated by {delimiter!r}: quote those with one"
                 )
     except csv.Error as error:
         raise ValueError(f"is no CSV in line {reader.line_num}: {error}") from None

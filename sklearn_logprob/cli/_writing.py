@@ -19,7 +19,7 @@ from sklearn_logprob.cli._tables import (
     import_pyarrow,
 )
 
-__all__ = ["check_folder", "writing"]
+__all__ = ["writing"]
 
 Write: TypeAlias = Callable[[list[Record]], None]
 
@@ -61,24 +61,6 @@ def writing(
             yield _text_writer(table.format, file)
     if whole:
         os.replace(part, place)
-
-
-def check_folder(path: str) -> None:
-    """Refuse, before anything is asked, a file that could not be written.
-
-    Parameters
-    ----------
-    path : str
-        What is to be written; "-" always can be.
-
-    Raises
-    ------
-    FileNotFoundError
-        If its folder is not there.
-    """
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {str(folder)!r} is not there.")
 
 
 def _text_writer(form: str, file: IO[str]) -> Write:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from sklearn_logprob._private_files import check_folder
 from sklearn_logprob.cli._models import load, said_usage, show_plan
-from sklearn_logprob.cli._writing import check_folder
 from sklearn_logprob.cli.evaluate import judged_rows
 
 __all__ = ["run"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_logprob._private_files import check_folder
 from sklearn_logprob.backends import make_backend
 from sklearn_logprob.classifier import LogprobClassifier
 from sklearn_logprob.cli._models import (
@@ -24,7 +25,6 @@ from sklearn_logprob.cli._models import (
 )
 from sklearn_logprob.cli._rows import labelled
 from sklearn_logprob.cli._tables import Table
-from sklearn_logprob.cli._writing import check_folder
 from sklearn_logprob.operating_points import PrecisionAtLeast, RecallAtLeast
 
 __all__ = ["run"]

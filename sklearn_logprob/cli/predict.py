@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_logprob._errors import LogprobError, RowError
+from sklearn_logprob._private_files import check_folder
 from sklearn_logprob._progress import progress
 from sklearn_logprob._types import TokenUsage, Usage
 from sklearn_logprob.cli._models import (
@@ -26,7 +27,7 @@ from sklearn_logprob.cli._rows import (
     to_texts,
 )
 from sklearn_logprob.cli._tables import PIPE, Record, Table
-from sklearn_logprob.cli._writing import check_folder, writing
+from sklearn_logprob.cli._writing import writing
 from sklearn_logprob.thresholds import FixedThreshold
 
 __all__ = ["run"]

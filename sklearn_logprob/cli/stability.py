@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from sklearn_logprob._private_files import check_folder
 from sklearn_logprob._wordings import make_wordings
 from sklearn_logprob.backends import make_backend
 from sklearn_logprob.cli._models import (
@@ -15,7 +16,7 @@ from sklearn_logprob.cli._models import (
 )
 from sklearn_logprob.cli._rows import labelled
 from sklearn_logprob.cli._tables import Table
-from sklearn_logprob.cli._writing import check_folder, writing
+from sklearn_logprob.cli._writing import writing
 from sklearn_logprob.stability import sensitivity, stability, summarize
 
 __all__ = ["run"]

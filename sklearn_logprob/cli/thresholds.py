@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from sklearn_logprob._optional import import_pandas
+from sklearn_logprob._private_files import check_folder
 from sklearn_logprob.cli._models import load, said_usage, show_plan
 from sklearn_logprob.cli._tables import Table
-from sklearn_logprob.cli._writing import check_folder, writing
+from sklearn_logprob.cli._writing import writing
 from sklearn_logprob.cli.evaluate import codes_of, judged_rows
 from sklearn_logprob.curves import threshold_curve
 
