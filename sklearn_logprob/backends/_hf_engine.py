@@ -156,6 +156,7 @@ class HfEngine:
         n_others = sum(len(q.trie.inner[1:]) + q.max_tokens - 1 for q in questions)
         prompts = [question.tokens for question in questions]
         n_passes, share = self._passes.divide(prompts, n_others, threads_on(device))
+        batch_size = min(batch_size, share)  # more are only looked through each time
         with Crew(device, n_passes) as crew:
             under_way: deque[tuple[list[int], Future[list[Reading]]]] = deque()
             while todo or under_way:
