@@ -200,6 +200,16 @@ def test_one_that_is_late_does_not_leave_together_with_the_next(limit):
     assert Shop()._gate().leave(request) == 0  # who has no limit does not wait
 
 
+def test_what_an_answer_gives_back_lets_the_next_one_leave():
+    """Also where it was admitted, and only waits to be sent."""
+    request = ask("x" * 84)  # 101 tokens at most: a minute
+    gate = Shop(tokens_per_minute=101)._gate()
+    assert gate.leave(request) == 0
+    assert gate.leave(request) > 50
+    gate.settle(request, TokenUsage(1, 0))
+    assert gate.leave(request) < 1
+
+
 def test_what_leaves_keeps_its_distance_in_many_threads():
     """To the request: no two leave in one step, however late threads wake up."""
     gate, began = Shop(requests_per_minute=12_000)._gate(), time.monotonic()

@@ -185,6 +185,42 @@ ARCHITECTURES = {  # with parameters, and whether rows can go side by side
     "Qwen3": (SIZES | HEADS, True),
     # a window shorter than some prompts, which therefore go one by one
     "Gemma3Text": (SIZES | HEADS | {"sliding_window": 40}, True),
+    # layers without keys of their own
+    "Gemma3nText": (
+        SIZES
+        | HEADS
+        | {
+            "num_hidden_layers": 4,
+            "num_kv_shared_layers": 2,
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "activation_sparsity_pattern": [0.0] * 4,
+            "vocab_size_per_layer_input": 384,
+            "hidden_size_per_layer_input": 8,
+            "altup_num_inputs": 2,
+            "laurel_rank": 4,
+        },
+        True,
+    ),
+    # keeps more than keys and values
+    "DeepseekV32": (
+        SIZES
+        | {
+            "num_key_value_heads": 4,
+            "n_routed_experts": 4,
+            "n_group": 1,
+            "topk_group": 1,
+            "num_experts_per_tok": 2,
+            "first_k_dense_replace": 2,
+            "q_lora_rank": 16,
+            "kv_lora_rank": 16,
+            "qk_rope_head_dim": 8,
+            "qk_nope_head_dim": 8,
+            "v_head_dim": 8,
+            "index_n_heads": 2,
+            "index_head_dim": 16,
+        },
+        False,
+    ),
     # counts positions itself
     "Bloom": (ENDS | {"hidden_size": 32, "n_layer": 2, "n_head": 4}, False),
     # recurrent
@@ -205,6 +241,9 @@ def test_scores_equal_plain_passes(name, tmp_path):
     )
     assert backend._engine()._passes.batched is batched
     answers = ask(backend, [raw(p, *LABELS) for p in PROMPTS])
+    shared = ask(backend, [raw(p, *LABELS) for p in PROMPTS[1:4]])
+    for answer, again in zip(answers[1:4], shared, strict=True):
+        assert values(again) == pytest.approx(values(answer), abs=1e-4)
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         alone = [one(backend, raw(prompt, label)).choices[0][1] for label in LABELS]
         expected = [slowly(backend, prompt, label) for label in LABELS]
@@ -284,6 +323,16 @@ def test_a_label_is_split_as_behind_the_whole_prompt(backend):
             assert tokens == continuation(whole, joint, engine.split(label))
 
 
+def test_a_prompt_of_one_token_needs_no_label(backend):
+    """Nor do prompts that are all the same: nothing but the last token is left."""
+    for requests in ([raw("")], [raw(HEAD, top_logprobs=3)] * 3):
+        for answer in ask(backend, requests):
+            assert answer.choices == ()
+            tokens = backend._engine().tokenize(requests[0].messages[0][1])
+            expected = float(log_probs_after(backend, tokens).max())
+            assert answer.positions[0].logprob == pytest.approx(expected, abs=1e-4)
+
+
 # ------------------------------------------------------------------ generated text
 
 
@@ -307,6 +356,17 @@ def test_greedy_answers_equal_the_librarys_own(backend):
             expected = log_probs_after(backend, path)
             assert position.logprob == pytest.approx(float(expected[token]), abs=1e-4)
             path.append(token)
+
+
+def test_a_full_context_is_not_gone_beyond(tmp_path):
+    """A row that says one token stands beside others that say more."""
+    config = transformers.GPT2Config(**ENDS | GPT2)
+    backend = TransformersBackend(save_model(tmp_path, config), device="cpu")
+    full = raw("x" * 254)  # and what begins every text
+    assert len(backend._engine().tokenize("x" * 254)) == 255
+    *others, last = ask(backend, [full] * 20 + [raw("x" * 200, max_tokens=9)])
+    assert [len(answer.positions) for answer in others] == [1] * 20
+    assert len(last.positions) == 9
 
 
 def test_an_answer_ends_with_its_end_token(tiny, tmp_path):
@@ -586,6 +646,29 @@ def test_memory_that_runs_out_halves_the_batch(backend):
         assert values(one_answer) == pytest.approx(values(other), abs=1e-4)
 
 
+def test_memory_that_runs_out_for_what_rows_share_loses_none(backend):
+    """Nor is one answered twice: what was to begin then is begun again."""
+    texts = [f"{HEAD}{n} {text}" for text in (HEAD, "") for n in range(4)]
+    n_known = []
+
+    def fail(model, args, kwargs):
+        if "position_ids" not in kwargs:  # what rows begin with
+            n_known.append(kwargs["input_ids"].shape[1])
+            if n_known.count(n_known[-1]) == 1:
+                raise torch.cuda.OutOfMemoryError("made up")
+
+    two = clone(backend).set_params(batch_size=4)
+    passes = two._engine()._passes
+    passes._shared = ([], None)
+    hook = passes.model.register_forward_pre_hook(fail, with_kwargs=True)
+    try:
+        answers = list(two.answer([raw(text, " positive") for text in texts]))
+    finally:
+        hook.remove()
+    assert len(n_known) > 1
+    assert sorted(index for index, _ in answers) == list(range(8))
+
+
 @pytest.fixture
 def four_cores():
     """As if PyTorch had been given four cores."""
@@ -633,12 +716,14 @@ def test_threads_leave_the_number_of_cores_as_it_was(backend, four_cores, monkey
     monkeypatch.setitem(_hf_passes.FULL, "cpu", 60)
     answers = backend.answer([raw(p, *LABELS) for p in PROMPTS * 4])
     next(answers)
-    answers.close()
     seen = []
-    other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
-    other.start()
-    other.join()
-    assert [torch.get_num_threads(), *seen] == [4, 4]
+    for begin in (lambda: None, answers.close):  # under way, and over
+        begin()
+        seen.append(torch.get_num_threads())
+        other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+    assert seen == [4] * 4
 
 
 def passes_of(backend, requests):

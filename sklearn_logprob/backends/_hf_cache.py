@@ -55,7 +55,11 @@ def behind_beginning(cache: Any, n_rows: int, *, keep: bool) -> Any:
         cache.batch_repeat_interleave(n_rows)
         return cache
     passing = DynamicCache()
-    passing.layers = [_Passing(layer) for layer in cache.layers]
+    passing.layers = [
+        # some layers have none of their own, but those of another
+        layer if layer.keys is None else _Passing(layer)
+        for layer in cache.layers
+    ]
     return passing
 
 

@@ -6,6 +6,7 @@ has a pass of its own does more in the same time, and its numbers stay in its ow
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
@@ -38,14 +39,23 @@ class Crew:
     """
 
     def __init__(self, device: str, n_passes: int) -> None:
-        self._n_cores = torch.get_num_threads()
+        n_cores = torch.get_num_threads()
         n_threads = min(threads_on(device), n_passes)
         self.most = n_threads + 1 if n_threads > 1 else 1
-        cores_each = max(1, self._n_cores // n_threads)
-        self._pool = ThreadPoolExecutor(
-            n_threads, initializer=torch.set_num_threads, initargs=(cores_each,)
-        )
+        ready = threading.Barrier(n_threads + 1)
+
+        def have_cores() -> None:
+            torch.get_num_threads()  # asked later it would take what others have set
+            torch.set_num_threads(max(1, n_cores // n_threads))
+            ready.wait()
+
+        self._pool = ThreadPoolExecutor(n_threads, initializer=have_cores)
         self.submit = self._pool.submit
+        for _ in range(n_threads):
+            self.submit(int)  # each begins a thread
+        ready.wait()
+        # What a thread sets is what threads that others start later begin with.
+        torch.set_num_threads(n_cores)
 
     def __enter__(self) -> Crew:
         return self
@@ -57,5 +67,3 @@ class Crew:
         trace: TracebackType | None,
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
-        # What a thread sets is what threads that others start later begin with.
-        torch.set_num_threads(self._n_cores)

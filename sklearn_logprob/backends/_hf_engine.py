@@ -153,9 +153,10 @@ class HfEngine:
             key=lambda i: (questions[i].max_tokens, len(questions[i].tokens)),
         )
         device = self._passes.model.device.type
-        n_others = sum(len(q.trie.inner) - 1 + q.max_tokens - 1 for q in questions)
+        n_others = sum(len(q.trie.inner[1:]) + q.max_tokens - 1 for q in questions)
         prompts = [question.tokens for question in questions]
         n_passes, share = self._passes.divide(prompts, n_others, threads_on(device))
+        batch_size = min(batch_size, share)  # more are only looked through each time
         with Crew(device, n_passes) as crew:
             under_way: deque[tuple[list[int], Future[list[Reading]]]] = deque()
             while todo or under_way:
@@ -163,12 +164,14 @@ class HfEngine:
                 try:
                     if todo and len(under_way) < crew.most:
                         # longest first: if memory is short, it shows at once
-                        window = todo[-batch_size:]
-                        batch, evaluate = self._begin(questions, window[::-1], share)
+                        batch = todo[: -batch_size - 1 : -1]
                         del todo[-len(batch) :]
                         asked = [questions[i] for i in batch]
+                        n, evaluate = self._begin(asked, share)
+                        todo += reversed(batch[n:])
+                        del batch[n:]
                         under_way.append(
-                            (batch, crew.submit(read, asked, evaluate, self.ends))
+                            (batch, crew.submit(read, asked[:n], evaluate, self.ends))
                         )
                         continue
                     batch, future = under_way.popleft()
@@ -190,14 +193,17 @@ class HfEngine:
                     )
 
     def _begin(
-        self, questions: Sequence[Question], longest_first: list[int], share: int
-    ) -> tuple[list[int], Callable[[], Rows]]:
-        """Take those that go well into one pass, and give what evaluates them."""
-        some = [questions[i] for i in longest_first]
+        self, longest_first: Sequence[Question], share: int
+    ) -> tuple[int, Callable[[], Rows]]:
+        """Count those that go well into one pass, and give what evaluates them.
+
+        All of a pass say as many tokens: one that has fewer left may have no place for
+        more in the context.
+        """
+        most = longest_first[0].max_tokens
+        some = [question for question in longest_first if question.max_tokens == most]
         nodes = [question.trie.inner[1:] for question in some]
-        n_more = max(question.max_tokens for question in some) - 1
         with self.lock, torch.inference_mode():
-            n_rows, evaluate = self._passes.begin(
-                [question.tokens for question in some], nodes, n_more, share
+            return self._passes.begin(
+                [question.tokens for question in some], nodes, most - 1, share
             )
-        return longest_first[:n_rows], evaluate

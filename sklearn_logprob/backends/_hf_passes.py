@@ -174,10 +174,13 @@ class Passes:
         nodes = [[(a,), (b,), (a, c)], [(c,)]]
         slow = OneByOne(self, prompts, nodes)
         try:
-            fast = Batch(self, prompts, nodes, 1, self._share(prompts))
+            shared = self._share(prompts)
+            last, fast = (Batch(self, prompts, nodes, n, shared) for n in (0, 1))
+            expected = slow.log_probs(self.tensor(_places(slow, nodes)))
+            places = self.tensor(_places(fast, nodes))
             differences = [
-                fast.log_probs(self.tensor(_places(fast, nodes)))
-                - slow.log_probs(self.tensor(_places(slow, nodes))),
+                last.log_probs(places) - expected,
+                fast.log_probs(places) - expected,
                 fast.go_on([c, a]) - slow.go_on([c, a]),
             ]
             worst = max(float(d.abs().mean(1).max()) for d in differences)
