@@ -51,9 +51,13 @@ class Crew:
 
         self._pool = ThreadPoolExecutor(n_threads, initializer=have_cores)
         self.submit = self._pool.submit
-        for _ in range(n_threads):
-            self.submit(int)  # each begins a thread
-        ready.wait()
+        try:
+            for _ in range(n_threads):
+                self.submit(int)  # each begins a thread
+            ready.wait()
+        except BaseException:
+            ready.abort()  # or they would wait, and the process for them
+            raise
         # What a thread sets is what threads that others start later begin with.
         torch.set_num_threads(n_cores)
 
