@@ -192,6 +192,7 @@ def _joined(names: NDArray[Any], added: Sequence[Any]) -> NDArray[Any]:
 def _check_target(y: ArrayLike) -> NDArray[Any]:
     target: NDArray[Any] = column_or_1d(y, warn=True)
     objects: Iterable[Any] = target if target.dtype == object else ()
+    kinds = {isinstance(label, str): label for label in objects}
     if target.dtype.kind == "U" and isinstance(y, list | tuple):
         objects = y  # numpy has made the text 'nan' of a NaN in it
     for row, label in enumerate(objects):
@@ -200,7 +201,6 @@ def _check_target(y: ArrayLike) -> NDArray[Any]:
                 f"y holds no label in row {row}: drop unlabelled rows, or pass them "
                 "without y."
             )
-    kinds = {isinstance(v, str): v for v in (target if target.dtype == object else ())}
     if len(kinds) > 1:
         raise ValueError(
             f"y holds texts and other labels, such as {kinds[True]!r} and "

@@ -740,6 +740,26 @@ def passes_of(backend, requests):
     return seen
 
 
+def test_a_crew_that_is_interrupted_leaves_nobody_waiting(four_cores, monkeypatch):
+    """Ctrl-C while threads begin: they end, and PyTorch has its cores."""
+    from sklearn_logprob.backends import _hf_crew
+
+    class Interrupted(threading.Barrier):
+        def wait(self, timeout=None):
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    before, given = set(threading.enumerate()), torch.get_num_threads()
+    monkeypatch.setattr(_hf_crew.threading, "Barrier", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _hf_crew.Crew("cpu", 2)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+    assert torch.get_num_threads() == given
+
+
 def test_threads_have_as_many_tokens_each(backend, four_cores, monkeypatch):
     """Where one pass could hold all rows, each core has a quarter of them."""
     from sklearn_logprob.backends import _hf_passes

@@ -58,8 +58,9 @@ class Crew:
         except BaseException:
             ready.abort()  # or they would wait, and the process for them
             raise
-        # What a thread sets is what threads that others start later begin with.
-        torch.set_num_threads(n_cores)
+        finally:
+            # What a thread sets is what threads that others start later begin with.
+            torch.set_num_threads(n_cores)
 
     def __enter__(self) -> Crew:
         return self
